@@ -1,0 +1,49 @@
+# Set-up and the commands of every day. Everything here is safe to repeat.
+#   make table2_4     set up if needed, then build results/table2_4.csv (any table: make tableC_N)
+#   make test         set up if needed, then run the whole test suite
+# PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from.
+
+PYTHON ?= python3
+PRESET ?= quick
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+PROJECTS := datasets packages/location_anticipation packages/efficiency_bench
+# What belongs to another environment must not leak into this one.
+RUN := env -u PYTHONPATH PATH="$(BIN):$$PATH"
+
+.PHONY: setup test test-packages benchmarks lint all clean
+all: setup
+	$(RUN) snakemake all --config preset=$(PRESET)
+
+setup: $(READY)
+
+$(READY): requirements.txt $(PROJECTS:%=%/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torchvision
+	$(BIN)/pip install --quiet -r requirements.txt
+	touch $@
+
+table%: setup
+	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
+
+test: setup
+	$(RUN) python -m pytest $(PYTEST)
+
+# Each package alone in an environment of its own: installs, imports, passes its tests there.
+test-packages: setup
+	$(RUN) python tests/packages_alone.py datasets packages/location_anticipation
+
+benchmarks: setup
+	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST)
+
+lint: setup
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy datasets/src packages/location_anticipation/src packages/efficiency_bench/src
+	$(RUN) snakefmt --check Snakefile workflows/rules
+	$(RUN) snakemake --lint
+
+clean:
+	rm -rf results/runs results/logs results/.src results/*.csv data .snakemake

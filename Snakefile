@@ -1,0 +1,21 @@
+# Builds the thesis's tables: `snakemake results/table2_4.csv` makes the data, runs the experiments and writes the CSV.
+#
+#   snakemake                                       every table
+#   snakemake --config preset=smoke                 other sizes: a file of workflows/config
+#   snakemake --config data_root=DIR device=cuda    real data; other keys: workflows/schemas/config.schema.json
+#   snakemake --workflow-profile profiles/slurm     on a cluster
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+include: "workflows/rules/common.smk"
+include: "workflows/rules/data.smk"
+include: "workflows/rules/runs.smk"
+include: "workflows/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(f"{RESULTS}/{{table}}.csv", table=TABLES),

@@ -1,0 +1,23 @@
+"""The generators that can be built by name."""
+
+from .errors import InputError
+from .generator import Generator
+from .moving_digits import GENERATOR as MOVING_DIGITS
+
+GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (MOVING_DIGITS,)}
+
+
+def names() -> list[str]:
+    """Names of all generators, sorted."""
+    return sorted(GENERATORS)
+
+
+def get(name: str) -> Generator:
+    """The generator of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    if name not in GENERATORS:
+        raise InputError(f"no generator is named {name!r}; available: {', '.join(names())}")
+    return GENERATORS[name]

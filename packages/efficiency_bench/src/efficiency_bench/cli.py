@@ -1,0 +1,216 @@
+"""`effbench`: run experiments, measure, and turn run records into tables."""
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+
+from . import experiments
+from .devices import describe_device, resolve_device
+from .errors import UsageError
+from .files import write_json
+from .presets import load_preset
+from .provenance import git_state, package_versions, source_digest
+from .records import RunRecord, run_id
+from .settings import build_settings, parse_assignments, settings_to_json
+from .sources import imported_modules
+from .tables import load_table
+from .tabulate import tabulate, write_table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command; exits with 0 (done), 1 (the work failed) or 2 (wrong usage or input)."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Notices of libraries about themselves, which nobody who runs a command can act on.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        options.function(options)
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        # The method packages have errors of the same two names; they know nothing of the bench's classes.
+        kind = {cls.__name__ for cls in type(error).__mro__}
+        if not kind & {"UsageError", "WorkError", "InputError"}:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if "WorkError" in kind else 2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="effbench", description=__doc__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    for name, kind, text in (
+        ("run", "train", "train and evaluate; continues a run that was stopped"),
+        ("measure", "measure", "time and count; wants the machine for itself"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("experiment", help=f"an experiment of kind '{kind}' (see effbench list)")
+        command.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated"
+        )
+        command.add_argument(
+            "--data",
+            action="append",
+            default=[],
+            metavar="NAME=DIR",
+            help="folder of a data set; may be repeated",
+        )
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+        command.add_argument(
+            "--preset", default="custom", help="name of the preset the settings come from, for the record"
+        )
+        command.add_argument(
+            "--out", type=Path, required=True, metavar="FILE.json", help="the run record to write"
+        )
+        command.set_defaults(function=_run, kind=kind)
+
+    command = commands.add_parser("tabulate", help="compute a table from run records")
+    command.add_argument("table", type=Path, help="workflows/tables/tableC_N.yaml")
+    command.add_argument("--preset-file", type=Path, required=True, metavar="FILE.yaml")
+    command.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder of the run records")
+    command.add_argument(
+        "--data", action="append", default=[], metavar="NAME=DIR", help="folder of a data set"
+    )
+    command.add_argument(
+        "--allow-missing", action="store_true", help="leave cells blank whose runs are not there"
+    )
+    command.add_argument(
+        "--mix-devices", action="store_true", help="allow runs of several devices in one row"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    command.set_defaults(function=_tabulate)
+
+    command = commands.add_parser("digest", help="print the sha256 of a package's source")
+    command.add_argument("package")
+    command.set_defaults(function=lambda options: print(source_digest(options.package)))
+
+    command = commands.add_parser("list", help="list the experiments and their settings")
+    command.set_defaults(function=_list)
+
+    for command in {id(c): c for c in commands.choices.values()}.values():
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    experiment = experiments.get(options.experiment)
+    if experiment.kind != options.kind:
+        other = "run" if experiment.kind == "train" else "measure"
+        raise UsageError(
+            f"{experiment.name} is an experiment of kind {experiment.kind!r}: use effbench {other}"
+        )
+    settings = build_settings(experiment.settings_type, parse_assignments(options.set), "--set")
+    data = _data_folders(options.data, experiment.data)
+    device = resolve_device(options.device)
+    every = settings_to_json(settings)
+    identity = run_id(
+        experiment.name, every, {name: folder.name for name, folder in data.items()}, options.seed
+    )
+
+    context = experiments.Context(data, device, options.seed, options.out.with_suffix(""))
+    started, clock = datetime.now(UTC), time.perf_counter()
+    outcome = experiment.function(settings, context)
+    record = RunRecord(
+        run_id=identity,
+        experiment=experiment.name,
+        kind=experiment.kind,
+        preset=options.preset,
+        settings=every,
+        seed=options.seed,
+        metrics=outcome.metrics,
+        protocol=outcome.protocol,
+        data={name: _data_facts(name, folder) for name, folder in data.items()},
+        packages=package_versions(),
+        sources={package: source_digest(package) for package in _packages(experiment)},
+        git=git_state(Path(__file__)),
+        device=describe_device(device),
+        started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        duration_s=round(time.perf_counter() - clock, 3),
+    )
+    write_json(options.out, record.to_json())
+    for name, metric in record.metrics.items():
+        print(f"{name:28s} {metric.value:.4f} {metric.unit}")
+
+
+def _tabulate(options: argparse.Namespace) -> None:
+    folders = _named_folders(options.data)
+    frame = tabulate(
+        load_table(options.table),
+        load_preset(options.preset_file),
+        options.runs,
+        {name: folder.name for name, folder in folders.items()},
+        allow_missing=options.allow_missing,
+        mix_devices=options.mix_devices,
+    )
+    write_table(frame, options.out)
+    print(options.out)
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name in experiments.names():
+        experiment = experiments.get(name)
+        print(
+            f"{name} (kind {experiment.kind}; data: {', '.join(experiment.data) or 'none'})\n  {experiment.summary}"
+        )
+        for key, value in settings_to_json(experiment.settings_type()).items():
+            print(f"    {key} = {json.dumps(value)}")
+
+
+def _named_folders(assignments: Sequence[str]) -> dict[str, Path]:
+    folders = {}
+    for assignment in assignments:
+        name, equals, folder = assignment.partition("=")
+        if not (name and equals and folder):
+            raise UsageError(f"--data: expected NAME=DIR, got {assignment!r}")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _data_folders(assignments: Sequence[str], needed: Sequence[str]) -> dict[str, Path]:
+    folders = _named_folders(assignments)
+    for name in needed:
+        if name not in folders:
+            raise UsageError(f"this experiment reads {name}: give its folder with --data {name}=DIR")
+        if not folders[name].is_dir():
+            raise UsageError(
+                f"{folders[name]}: no such folder; `synthdata build {name.replace('_', '-')} --out {folders[name]}` makes it"
+            )
+    for name in folders:
+        if name not in needed:
+            raise UsageError(f"--data {name}: this experiment reads {', '.join(needed) or 'no data'}")
+    return folders
+
+
+def _data_facts(name: str, folder: Path) -> dict[str, str]:
+    """Name, source and digest of a generated data set, from the attributes of its files."""
+    splits = [folder / f"{split}.h5" for split in ("train", "test")]
+    try:
+        attributes = []
+        for path in splits:
+            with h5py.File(path, "r") as file:
+                attributes.append({key: str(file.attrs[key]) for key in ("name", "source", "content_digest")})
+    except (OSError, KeyError) as error:
+        command = f"synthdata build {name.replace('_', '-')} --out {folder}"
+        raise UsageError(f"{path}: not a readable file of {name} ({error}); build it again with `{command}`") from error
+    digest = hashlib.sha256("".join(facts["content_digest"] for facts in attributes).encode()).hexdigest()
+    return {"name": attributes[0]["name"], "source": attributes[0]["source"], "digest": digest}
+
+
+def _packages(experiment: experiments.Experiment) -> list[str]:
+    """The bench and the packages of this project that the experiment imports, for the record."""
+    own = {"location_anticipation", "synthetic_datasets", "full_video", "outlier_matching", "weight_align"}
+    imported = {module.partition(".")[0] for module in imported_modules(experiment.function)}
+    return ["efficiency_bench", *sorted(own & imported)]

@@ -1,0 +1,24 @@
+"""The experiments of the bench, by name. One file each, readable from top to bottom."""
+
+from ..errors import UsageError
+from . import moving_digits_detection, video_detection_speed
+from .base import Context, Experiment, Outcome
+
+__all__ = ["Context", "Experiment", "Outcome", "get", "names"]
+
+_EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (moving_digits_detection.EXPERIMENT, video_detection_speed.EXPERIMENT)
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all experiments, sorted."""
+    return tuple(sorted(_EXPERIMENTS))
+
+
+def get(name: str) -> Experiment:
+    """The experiment called `name`; a `UsageError` lists what there is."""
+    if name not in _EXPERIMENTS:
+        raise UsageError(f"unknown experiment {name!r}; there are {', '.join(names())}")
+    return _EXPERIMENTS[name]

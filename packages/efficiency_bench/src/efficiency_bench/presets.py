@@ -1,0 +1,92 @@
+"""Presets: how large the runs behind the tables are.
+
+One YAML file per preset: which seeds, how large the generated data, and settings of the experiments. A
+setting is looked up in the table's row, then in the preset, then in the experiment's defaults.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import experiments
+from .documents import load_document
+from .errors import UsageError
+from .settings import build_settings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The sizes of every run of one preset."""
+
+    name: str
+    """The file's name without `.yaml`."""
+    seeds: tuple[int, ...]
+    """Seeds of every experiment of kind "train"; a table shows the mean over them."""
+    measure_seeds: tuple[int, ...]
+    """Seeds of every experiment of kind "measure", which repeats within one run."""
+    data: Mapping[str, Mapping[str, int]]
+    """Options of `synthdata build` for each generated data set."""
+    experiments: Mapping[str, Mapping[str, Any]]
+    """Settings of each experiment that differ from its defaults."""
+    path: Path
+    """Where the preset was read from, for messages."""
+
+    def seeds_of(self, kind: str) -> tuple[int, ...]:
+        """The seeds of an experiment of `kind` "train" or "measure"."""
+        return self.seeds if kind == "train" else self.measure_seeds
+
+    def settings(self, experiment: str, row: Mapping[str, Any], where: str) -> Any:
+        """The experiment's settings dataclass: defaults, under this preset's values, under the row's."""
+        values = {**self.experiments.get(experiment, {}), **row}
+        return build_settings(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
+
+    def data_options(self, name: str) -> list[str]:
+        """The preset's options of `synthdata build` for the data set `name`: `["--train", "20"]`."""
+        options = sorted(self.data.get(name, {}).items())
+        return [text for key, value in options for text in (f"--{key.replace('_', '-')}", str(value))]
+
+    def data_variant(self, name: str, source: str) -> str:
+        """The name of a data set's folder: name, source and the preset's options, so no two sizes share one.
+
+        `moving_digits-mnist` at the generator's defaults, `moving_digits-mnist-test10-train20` otherwise.
+        """
+        sizes = (f"{key}{value}" for key, value in sorted(self.data.get(name, {}).items()))
+        return "-".join([name, source, *sizes])
+
+
+def load_preset(path: Path) -> Preset:
+    """Read and check one preset file.
+
+    Raises:
+        UsageError: an unknown experiment, setting or data set (with what there is), or a value of the wrong
+            type.
+    """
+    document = load_document(path, "preset")
+    if document["preset"] != path.stem:
+        raise UsageError(f"{path}: preset: expected the file's name {path.stem!r}, got {document['preset']!r}")
+    known = sorted(experiments.names())
+    known_data = sorted({data for name in known for data in experiments.get(name).data})
+    for data in document["data"]:
+        if data not in known_data:
+            raise UsageError(f"{path}: data: unknown data set {data!r}; there are {', '.join(known_data)}")
+    for name, values in document["experiments"].items():
+        if name not in known:
+            raise UsageError(f"{path}: experiments: unknown experiment {name!r}; there are {', '.join(known)}")
+        build_settings(experiments.get(name).settings_type, values, f"{path}: experiments.{name}")
+    return Preset(
+        name=document["preset"],
+        seeds=tuple(document["seeds"]),
+        measure_seeds=tuple(document["measure_seeds"]),
+        data=document["data"],
+        experiments=document["experiments"],
+        path=path,
+    )
+
+
+def find_preset(folder: Path, name: str) -> Preset:
+    """The preset `name` among the YAML files of `folder`; a `UsageError` lists what there is."""
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UsageError(f"unknown preset {name!r}; there are {', '.join(known)}")
+    return load_preset(folder / f"{name}.yaml")

@@ -1,0 +1,165 @@
+"""The thesis's tables as data: one YAML file each, with the printed values and what measures them here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import experiments
+from .documents import load_document
+from .errors import UsageError
+from .settings import build_settings
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a table."""
+
+    name: str
+    """The column's name in the CSV, snake_case."""
+    header: str
+    """The header as the thesis prints it, or what an added column holds."""
+    unit: str
+    """The unit of the records' values; another unit in a record is refused."""
+    printed: bool
+    """Whether the thesis prints this column."""
+    digits: int
+    """Decimals of the measured values in the CSV; printed values keep the thesis's own."""
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An experiment that measures a part of a row."""
+
+    experiment: str
+    settings: Mapping[str, Any]
+    """What this row sets, over the preset and the experiment's defaults."""
+    metrics: Mapping[str, str]
+    """The table's metric -> the record's metric."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what the thesis prints, and what measures it or what is missing for that."""
+
+    id: str
+    keys: Mapping[str, str]
+    """The identifying cells as the thesis prints them; a key left out is a blank cell."""
+    reported: Mapping[str, str]
+    """Metric -> the printed digits as text; a printed "-" is left out."""
+    reported_std: Mapping[str, str]
+    """Metric -> the printed spread as text."""
+    measures: tuple[Measure, ...]
+    """What measures the row; empty where `missing` says what is needed."""
+    missing: str
+    """What is needed to measure the row; empty where `measures` does it."""
+    note: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the thesis."""
+
+    number: str
+    """As the thesis numbers it, "2.4"."""
+    caption: str
+    source: str
+    keys: Mapping[str, str]
+    """Identifying column -> printed header."""
+    metrics: Mapping[str, Column]
+    rows: tuple[Row, ...]
+    path: Path
+    """Where the table was read from, for messages."""
+
+    @property
+    def name(self) -> str:
+        """The name of its files: "table2_4"."""
+        return table_name(self.number)
+
+
+def table_name(number: str) -> str:
+    """ "2.4" -> "table2_4"."""
+    return f"table{number.replace('.', '_')}"
+
+
+def load_table(path: Path) -> Table:
+    """Read and check one table file.
+
+    Raises:
+        UsageError: which file, which row, what was expected and what came.
+    """
+    document = load_document(path, "table")
+    expected = f"{table_name(document['table'])}.yaml"
+    if path.name != expected:
+        raise UsageError(f"{path}: table {document['table']} belongs in a file named {expected}")
+    if twice := document["keys"].keys() & document["metrics"].keys():
+        raise UsageError(f"{path}: {min(twice)!r} is both a key and a metric; give each column its own name")
+    columns = {name: Column(name=name, **values) for name, values in document["metrics"].items()}
+    rows: dict[str, Row] = {}
+    for entry in document["rows"]:
+        where = f"{path}: row {entry['id']!r}"
+        if entry["id"] in rows:
+            raise UsageError(f"{where}: the id is used by an earlier row; give each row its own")
+        rows[entry["id"]] = _row(entry, document["keys"], columns, where)
+    return Table(
+        number=document["table"],
+        caption=document["caption"].strip(),
+        source=document["source"],
+        keys=document["keys"],
+        metrics=columns,
+        rows=tuple(rows.values()),
+        path=path,
+    )
+
+
+def find_tables(folder: Path) -> dict[str, Table]:
+    """Every table of `folder` by its name ("table2_4"), in the order of the thesis."""
+    tables = [load_table(path) for path in folder.glob("*.yaml")]
+    tables.sort(key=lambda table: [int(part) for part in table.number.split(".")])
+    return {table.name: table for table in tables}
+
+
+def _row(entry: Mapping[str, Any], keys: Mapping[str, str], columns: Mapping[str, Column], where: str) -> Row:
+    reported, reported_std = entry.get("reported", {}), entry.get("reported_std", {})
+    _known(entry["keys"], keys, f"{where}: keys")
+    _known(reported, columns, f"{where}: reported")
+    _known(reported_std, columns, f"{where}: reported_std")
+    if alone := reported_std.keys() - reported.keys():
+        raise UsageError(f"{where}: reported_std: {min(alone)!r} has no reported value; expected one beside its spread")
+    for name in reported:
+        if not columns[name].printed:
+            raise UsageError(f"{where}: reported: expected no value of {name!r}, which has printed: false")
+    if ("measure" in entry) == ("missing" in entry):
+        raise UsageError(f"{where}: expected either 'measure' or 'missing' (what measuring the row needs)")
+    measures = []
+    measured_by: dict[str, str] = {}
+    for part in entry.get("measure", []):
+        measure = Measure(part["experiment"], part.get("settings", {}), part["metrics"])
+        if measure.experiment not in experiments.names():
+            known = ", ".join(sorted(experiments.names()))
+            raise UsageError(f"{where}: unknown experiment {measure.experiment!r}; there are {known}")
+        settings_type = experiments.get(measure.experiment).settings_type
+        build_settings(settings_type, measure.settings, f"{where}: settings of {measure.experiment}")
+        _known(measure.metrics, columns, f"{where}: metrics of {measure.experiment}")
+        for name in measure.metrics:
+            if name in measured_by:
+                both = f"{measured_by[name]} and by {measure.experiment}"
+                raise UsageError(f"{where}: {name!r} is measured by {both}; keep one of them")
+            measured_by[name] = measure.experiment
+        measures.append(measure)
+    return Row(
+        id=entry["id"],
+        keys=entry["keys"],
+        reported=reported,
+        reported_std=reported_std,
+        measures=tuple(measures),
+        missing=entry.get("missing", "").strip(),
+        note=entry.get("note", "").strip(),
+    )
+
+
+def _known(names: Mapping[str, Any], declared: Mapping[str, Any], where: str) -> None:
+    for name in names:
+        if name not in declared:
+            raise UsageError(f"{where}: {name!r} is not declared; expected one of {', '.join(declared)}")

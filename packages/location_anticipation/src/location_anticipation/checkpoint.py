@@ -1,0 +1,87 @@
+"""Trained detectors as files: tensors and plain values only, loaded with ``weights_only=True``."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from location_anticipation.detector import AnticipationRCNN, DetectorConfig, build_detector
+from location_anticipation.errors import UsageError
+from location_anticipation.files import atomic_path
+
+__all__ = ["load_detector", "read_tensors", "save_detector", "write_tensors"]
+
+_FORMAT = "location_anticipation.detector/1"
+
+
+def write_tensors(path: str | Path, content: dict[str, Any]) -> None:
+    """``torch.save`` under a temporary name, renamed when complete."""
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch's zip writer makes of a full disk
+            raise OSError(f"torch could not write it: {error}") from error
+
+
+def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
+    """Content of a file written by :func:`write_tensors`.
+
+    Raises:
+        UsageError: if it is missing, damaged, or holds something else than ``expected_format``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; expected a checkpoint of location_anticipation")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(f"{path}: not a readable checkpoint ({reason})") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != expected_format:
+        raise UsageError(
+            f"{path}: a checkpoint of another kind (format {found!r}, expected {expected_format!r})"
+        )
+    return dict(content)
+
+
+def save_detector(path: str | Path, model: AnticipationRCNN, class_names: Sequence[str]) -> None:
+    """Write a detector, its configuration and the names of its classes (in the order of labels 1, 2, ...)."""
+    if len(class_names) != model.config.num_classes:
+        raise ValueError(f"{model.config.num_classes} classes but {len(class_names)} names")
+    content = {
+        "format": _FORMAT,
+        "config": asdict(model.config),
+        "class_names": list(class_names),
+        "model": model.state_dict(),
+    }
+    write_tensors(path, content)
+
+
+def load_detector(path: str | Path) -> tuple[AnticipationRCNN, list[str]]:
+    """The detector stored in ``path``, in eval mode on the CPU, and the names of its classes.
+
+    Raises:
+        UsageError: if the file is missing, damaged, or a checkpoint of another model.
+    """
+    content = read_tensors(path, _FORMAT)
+    known = {field.name for field in fields(DetectorConfig)}
+    config = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content["config"].items()
+    }
+    if set(config) != known:
+        odd = sorted(set(config) ^ known)
+        raise UsageError(f"{path}: written by another version of this package (settings that differ: {odd})")
+    model = build_detector(DetectorConfig(**config))
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise UsageError(
+            f"{path}: its weights do not fit its own configuration; the file is damaged"
+        ) from error
+    return model.eval(), [str(name) for name in content["class_names"]]

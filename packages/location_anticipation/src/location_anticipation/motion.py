@@ -1,0 +1,127 @@
+"""Motion supervision: which boxes stand between two keyframes while training (sections 2.3.2, 2.4.1, appendix 2.6.2).
+
+    annotated   the true boxes of every frame
+    linear      straight lines between the true boxes of the two keyframes (sparse annotation)
+    simulated   a parabola between them, width and height interpolated (equation 2.5; sparse annotation)
+    random      anywhere in the image between the keyframes: motion, but not smooth
+    none        no supervision in between: a plain detector
+
+``linear``, ``simulated`` and ``random`` use the boxes of the two keyframes only. Where the second keyframe is missing
+(the video ends, the object leaves) they have nothing to stand on and mark the whole trajectory as not valid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FOCUS", "MOTIONS", "linear_boxes", "parabola_boxes", "random_boxes", "supervise"]
+
+MOTIONS = ("annotated", "simulated", "linear", "random", "none")
+FOCUS = 8.0
+"""Focus f of the parabola in pixels (appendix 2.6.2)."""
+
+Boxes = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def _fractions(horizon: int) -> NDArray[np.float64]:
+    return np.arange(1, horizon + 1, dtype=np.float64) / horizon
+
+
+def linear_boxes(start: Boxes, end: Boxes, horizon: int) -> Boxes:
+    """Boxes at l = 1..T on straight lines from ``start`` (N, 4) to ``end`` (N, 4); returns (N, T, 4)."""
+    s = _fractions(horizon)[None, :, None]
+    return np.asarray(start[:, None] + s * (end - start)[:, None], dtype=np.float32)
+
+
+def parabola_boxes(start: Boxes, end: Boxes, horizon: int, focus: float = FOCUS) -> Boxes:
+    r"""Boxes at l = 1..T whose centres move along the parabola of equation 2.5 from ``start`` to ``end``.
+
+    The thesis fixes y = x^2/(4f) - v1 x/(2f) + v1^2/(4f) + v2, that is y = (x - v1)^2/(4f) + v2, through both centres.
+    With x = x_t + s (x_{t+T} - x_t), s = l/T, eliminating the vertex (v1, v2) leaves the chord and a bow,
+
+        y = y_t + s (y_{t+T} - y_t) - s (1 - s) (x_{t+T} - x_t)^2 / (4f),
+
+    which also holds in the limit x_{t+T} = x_t, where the vertex does not exist and the bow is zero.
+
+    Args:
+        start, end: (N, 4) boxes x1 y1 x2 y2 of the two keyframes, pixels.
+        horizon: T.
+        focus: f in pixels; its sign says to which side the parabola bows. The thesis alternates it from one pair of
+            keyframes to the next so that the pieces join smoothly.
+
+    Returns:
+        (N, T, 4) boxes; the last one is ``end``.
+    """
+    if focus == 0:
+        raise ValueError("the focus of the parabola must not be 0")
+    boxes = linear_boxes(start, end, horizon).astype(np.float64)
+    s = _fractions(horizon)[None, :]
+    dx = ((end[:, 0] + end[:, 2]) - (start[:, 0] + start[:, 2])).astype(np.float64)[:, None] / 2
+    bow = -s * (1 - s) * dx**2 / (4 * focus)
+    boxes[..., 1] += bow
+    boxes[..., 3] += bow
+    return boxes.astype(np.float32)
+
+
+def random_boxes(
+    start: Boxes, end: Boxes, horizon: int, image_size: tuple[int, int], rng: np.random.Generator
+) -> Boxes:
+    """Boxes at l = 1..T-1 uniformly anywhere in the image, of interpolated size; ``end`` at l = T. (N, T, 4).
+
+    ``image_size`` is (height, width). The two keyframes keep their true boxes (thesis 2.4.1: "the boxes in-between the
+    keyframes can occur at any random position in the image").
+    """
+    boxes = linear_boxes(start, end, horizon)
+    size = boxes[..., 2:] - boxes[..., :2]
+    room = np.maximum(np.array([image_size[1], image_size[0]], dtype=np.float32) - size, 0)
+    corner = (rng.random(room.shape) * room).astype(np.float32)
+    moved = np.concatenate((corner, corner + size), axis=-1)
+    moved[:, -1] = boxes[:, -1]
+    return moved
+
+
+def supervise(
+    motion: str,
+    boxes: Boxes,
+    present: Mask,
+    *,
+    image_size: tuple[int, int],
+    segment: int = 0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Boxes, Mask]:
+    """Trajectory targets of one keyframe under the motion supervision called ``motion``.
+
+    Args:
+        motion: one of :data:`MOTIONS`.
+        boxes: (N, T+1, 4) annotated boxes at l = 0..T of the objects of the keyframe, pixels.
+        present: (N, T+1) where they are annotated; l = 0 is the keyframe.
+        image_size: (height, width).
+        segment: number of this pair of keyframes within its video; odd ones bow to the other side.
+        rng: needed by ``random`` only.
+
+    Returns:
+        trajectories (N, T, 4) and their validity (N, T).
+
+    Raises:
+        ValueError: for an unknown motion, or ``random`` without ``rng``.
+    """
+    if motion not in MOTIONS:
+        raise ValueError(f"motion must be one of {MOTIONS}, got {motion!r}")
+    horizon = boxes.shape[1] - 1
+    if motion == "annotated" or horizon == 0:
+        return boxes[:, 1:], present[:, 1:]
+    if motion == "none":
+        return boxes[:, 1:], np.zeros_like(present[:, 1:])
+    start, end = boxes[:, 0], boxes[:, -1]
+    both_keyframes = present[:, 0] & present[:, -1]
+    if motion == "linear":
+        moved = linear_boxes(start, end, horizon)
+    elif motion == "simulated":
+        moved = parabola_boxes(start, end, horizon, FOCUS if segment % 2 == 0 else -FOCUS)
+    else:
+        if rng is None:
+            raise ValueError("motion 'random' needs a generator: pass rng")
+        moved = random_boxes(start, end, horizon, image_size, rng)
+    return moved, np.repeat(both_keyframes[:, None], horizon, axis=1)

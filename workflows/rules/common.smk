@@ -1,0 +1,134 @@
+# What the rules share: the checked config, and the runs that workflows/tables and the preset ask for.
+import json
+import os
+import sys
+from pathlib import Path
+
+from efficiency_bench import experiments
+from efficiency_bench.devices import resolve_device
+from efficiency_bench.documents import check_document
+from efficiency_bench.errors import UsageError
+from efficiency_bench.plan import runs_needed
+from efficiency_bench.presets import find_preset
+from efficiency_bench.sources import imported_modules
+from efficiency_bench.tables import find_tables
+
+
+def stop(message):
+    """End with one line and the exit status of wrong usage."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def package_folders():
+    """Import name -> source folder of every package of this repository."""
+    found = [*Path("packages").glob("*/src/*"), *Path("datasets").glob("src/*")]
+    return {path.name: path for path in found if (path / "py.typed").exists()}
+
+
+def package_digest(package):
+    return f"{RESULTS}/.src/{package}.sha256"
+
+
+def run_named(run_id):
+    if run_id not in RUNS:
+        stop(f"no table needs the run {run_id} with preset {PRESET.name}")
+    return RUNS[run_id]
+
+
+def run_id_pattern(kind):
+    """A pattern of the run ids of every experiment of `kind`."""
+    names = [name for name in experiments.names() if experiments.get(name).kind == kind]
+    return rf"({'|'.join(names)})-[0-9a-f]{{8}}-s\d+"
+
+
+def run_sources(run):
+    """What a change of code must touch to repeat a run: packages by digest, files of the bench by themselves."""
+    bench = PACKAGES["efficiency_bench"].parent
+    files = []
+    for module in imported_modules(experiments.get(run.experiment).function):
+        package = module.partition(".")[0]
+        if package == "efficiency_bench":
+            files.append(bench / f"{module.replace('.', '/')}.py")
+        elif package in PACKAGES:
+            files.append(package_digest(package))
+    return sorted(
+        {str(file) for file in files if str(file).endswith(".sha256") or file.exists()}
+    )
+
+
+def run_data(run):
+    return [
+        f"{DATA}/{folder}/{split}.h5"
+        for folder in run.data.values()
+        for split in ("train", "test")
+    ]
+
+
+def run_options(run):
+    """The options of `effbench run|measure` that make the run what its id says."""
+    settings = [
+        text for assignment in run.assignments for text in ("--set", assignment)
+    ]
+    data = [
+        text
+        for name, folder in run.data.items()
+        for text in ("--data", f"{name}={DATA}/{folder}")
+    ]
+    return [*settings, *data, "--seed", str(run.seed)]
+
+
+def table_named(name):
+    if name not in TABLES:
+        stop(f"no {name} in workflows/tables; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def table_records(name):
+    return [
+        f"{RESULTS}/runs/{run.run_id}.json"
+        for run in runs_needed([table_named(name)], PRESET, VARIANTS)
+    ]
+
+
+DATA = "data"
+PACKAGES = package_folders()
+
+for key, default in {
+    "preset": "quick",
+    "data_root": os.environ.get("EFFICIENCY_DATA"),
+    "device": "auto",
+    "results": "results",
+    "mix_devices": False,
+}.items():
+    config.setdefault(key, default)
+config["data_root"] = config["data_root"] or ""
+
+try:
+    schema = json.loads(
+        Path("workflows/schemas/config.schema.json").read_text(encoding="utf-8")
+    )
+    check_document(config, schema, "--config")
+    PRESET = find_preset(Path("workflows/config"), config["preset"])
+    TABLES = find_tables(Path("workflows/tables"))
+    if config["data_root"] and not Path(config["data_root"]).is_dir():
+        raise UsageError(
+            f"data_root: {config['data_root']} is no folder; name one that exists, or none"
+        )
+    DIGITS = (
+        "mnist"
+        if config["data_root"] and Path(config["data_root"], "MNIST", "raw").is_dir()
+        else "sklearn"
+    )
+    VARIANTS = {"moving_digits": PRESET.data_variant("moving_digits", DIGITS)}
+    RUNS = {run.run_id: run for run in runs_needed(TABLES.values(), PRESET, VARIANTS)}
+except UsageError as error:
+    stop(error)
+
+# The commands read the variable; as a parameter of a job, another place of the same data would repeat the job.
+os.environ.update(EFFICIENCY_DATA=config["data_root"])
+RESULTS = config["results"].rstrip("/")
+GPUS = int(
+    config["device"] == "cuda"
+    or (config["device"] == "auto" and resolve_device("auto").type == "cuda")
+)

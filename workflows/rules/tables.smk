@@ -1,0 +1,28 @@
+# A table is its YAML file and the records of its runs.
+
+
+rule tabulate:
+    input:
+        records=lambda wildcards: table_records(wildcards.table),
+        table=lambda wildcards: str(table_named(wildcards.table).path),
+        preset=str(PRESET.path),
+        bench=package_digest("efficiency_bench"),
+    output:
+        f"{RESULTS}/{{table}}.csv",
+    log:
+        f"{RESULTS}/logs/tabulate/{{table}}.log",
+    wildcard_constraints:
+        table=r"table\d+_\d+",
+    conda:
+        "../../environment.yml"
+    params:
+        runs=f"{RESULTS}/runs",
+        data=[
+            text
+            for name, folder in VARIANTS.items()
+            for text in ("--data", f"{name}={DATA}/{folder}")
+        ],
+        mix_devices="--mix-devices" if config["mix_devices"] else "",
+    shell:
+        "effbench tabulate {input.table} --preset-file {input.preset} --runs {params.runs} {params.data} "
+        "{params.mix_devices} --out {output} > {log} 2>&1"
