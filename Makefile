@@ -29,7 +29,7 @@ table%: setup
 	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
 
 test: setup
-	$(RUN) python -m pytest $(PYTEST)
+	$(RUN) python -m pytest --benchmark-disable $(PYTEST)
 
 # Each package alone in an environment of its own: installs, imports, passes its tests there.
 test-packages: setup

@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 
 def write_mnist(root: Path, train: int = 30, test: int = 20, packed: bool = False) -> Path:
-    """A small MNIST: image i of a file has grey value 1 + i (train) or 100 + i (test) and label i modulo 10."""
+    """A small MNIST: image i has grey value 1 + i (train) or 100 + i (test) and label i modulo 10."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for prefix, count, first in (("train", train, 1), ("t10k", test, 100)):
@@ -53,7 +54,7 @@ def test_idx_round_trip(tmp_path: Path, name: str) -> None:
         (lambda data: b"<html>" + data, "starts with 3c 68 74 6d"),
     ],
 )
-def test_damaged_idx_says_what_came(tmp_path: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_idx_says_what_came(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(damage(idx_bytes(np.zeros((3, 4, 5), np.uint8))))
     with pytest.raises(InputError, match=message) as caught:
@@ -143,9 +144,7 @@ def test_enlarged_digits_lie_as_mnist_does() -> None:
     assert not large.any()
 
 
-@pytest.mark.skipif(
-    "EFFICIENCY_DATA" not in os.environ, reason="EFFICIENCY_DATA names no folder of real data"
-)
+@pytest.mark.skipif("EFFICIENCY_DATA" not in os.environ, reason="EFFICIENCY_DATA names no folder of real data")
 def test_real_mnist() -> None:
     digits = load_digits()
     if digits.source != "mnist":

@@ -87,9 +87,7 @@ def test_digest_is_the_documented_one(folder: Path) -> None:
         for name in sorted(file):
             values = file[name][:]
             shape = ",".join(map(str, values.shape))
-            lines.append(
-                f"{name} {values.dtype.str} {shape} {hashlib.sha256(values.tobytes()).hexdigest()}\n"
-            )
+            lines.append(f"{name} {values.dtype.str} {shape} {hashlib.sha256(values.tobytes()).hexdigest()}\n")
         assert file.attrs["content_digest"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -134,9 +132,7 @@ def test_several_processes_read_an_open_file(folder: Path, method: str) -> None:
     with TrackVideoFile(folder / "train.h5") as file:
         expected = [arrays["video"] for arrays in file]
         with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
-            read = [
-                arrays["video"] for arrays in pool.map(TrackVideoFile.__getitem__, [file] * 12, range(12))
-            ]
+            read = [arrays["video"] for arrays in pool.map(TrackVideoFile.__getitem__, [file] * 12, range(12))]
         assert np.array_equal(read, expected)
         assert np.array_equal(expected[5], file[5]["video"])
 
@@ -145,9 +141,7 @@ def test_several_processes_read_an_open_file(folder: Path, method: str) -> None:
 def test_truncated_file(damaged: Path, part: float) -> None:
     data = damaged.read_bytes()
     damaged.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(
-        InputError, match=r"copy\.h5: not a whole HDF5 file .*; build it again with synthdata build"
-    ):
+    with pytest.raises(InputError, match=r"copy\.h5: not a whole HDF5 file .*; build it again with synthdata build"):
         TrackVideoFile(damaged)[0]
 
 

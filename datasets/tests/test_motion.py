@@ -12,9 +12,7 @@ LIMIT = np.array([36.0, 20.0])
 
 def starts_and_steps() -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
-    return [
-        (LIMIT * rng.random(2), velocity(2 * math.pi * rng.random(), 5 * rng.random())) for _ in range(50)
-    ]
+    return [(LIMIT * rng.random(2), velocity(2 * math.pi * rng.random(), 5 * rng.random())) for _ in range(50)]
 
 
 def test_velocity_turns_clockwise_on_the_screen() -> None:

@@ -20,6 +20,12 @@ def stop(message):
     sys.exit(2)
 
 
+def digits_source(data_root):
+    """Which digits `synthdata` takes: MNIST where it is there, else those of scikit-learn."""
+    real = data_root and Path(data_root, "MNIST", "raw").is_dir()
+    return "mnist" if real else "sklearn"
+
+
 def package_folders():
     """Import name -> source folder of every package of this repository."""
     found = [*Path("packages").glob("*/src/*"), *Path("datasets").glob("src/*")]
@@ -115,12 +121,11 @@ try:
         raise UsageError(
             f"data_root: {config['data_root']} is no folder; name one that exists, or none"
         )
-    DIGITS = (
-        "mnist"
-        if config["data_root"] and Path(config["data_root"], "MNIST", "raw").is_dir()
-        else "sklearn"
-    )
-    VARIANTS = {"moving_digits": PRESET.data_variant("moving_digits", DIGITS)}
+    VARIANTS = {
+        "moving_digits": PRESET.data_variant(
+            "moving_digits", digits_source(config["data_root"])
+        )
+    }
     RUNS = {run.run_id: run for run in runs_needed(TABLES.values(), PRESET, VARIANTS)}
 except UsageError as error:
     stop(error)

@@ -63,10 +63,7 @@ def _texture(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floa
         large = Image.fromarray(grid).resize(
             (grid.shape[1] * spacing, grid.shape[0] * spacing), Image.Resampling.BICUBIC
         )
-        total += (
-            spacing
-            * np.asarray(large)[spacing // 2 : spacing // 2 + height, spacing // 2 : spacing // 2 + width]
-        )
+        total += spacing * np.asarray(large)[spacing // 2 : spacing // 2 + height, spacing // 2 : spacing // 2 + width]
         weights += spacing
         spacing //= 2
     return 0.5 + 1.5 * (total / weights - 0.5)  # the sum of octaves is grey; stretch it to the range again

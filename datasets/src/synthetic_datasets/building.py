@@ -49,9 +49,7 @@ def build(
                 write(folder / f"{split}.h5", shown, count, generator.layout(config), facts)
                 files[split] = SampleFile(folder / f"{split}.h5")
             made = card(files)
-            (folder / "card.json").write_text(
-                json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            (folder / "card.json").write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             contact_sheet(files["train"]).save(folder / "preview.png")
             for file in files.values():
                 file.close()

@@ -93,17 +93,12 @@ def card(files: Mapping[str, SampleFile]) -> dict[str, Any]:
         "distribution": [_distribution(file.path) for file in files.values()],
         "recordSet": [_record_set(split, files[split].path.name, facts) for split, facts in splits.items()],
         "facts": {
-            **{
-                key: shared[key]
-                for key in ("generator", "generator_version", "source", "config", "class_names")
-            },
+            **{key: shared[key] for key in ("generator", "generator_version", "source", "config", "class_names")},
             "seed": shared["config"]["seed"],
             "factors": {name: array["description"] for name, array in shared["arrays"].items()},
             "known_shortcuts_and_conventions": shared["notes"],
             "splits": {
-                split: {
-                    key: facts[key] for key in ("samples", "objects_per_class", "figures", "content_digest")
-                }
+                split: {key: facts[key] for key in ("samples", "objects_per_class", "figures", "content_digest")}
                 for split, facts in splits.items()
             },
         },
@@ -115,9 +110,7 @@ def _shared(splits: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     for other in others:
         for key in ("generator", "generator_version", "source", "config"):
             if other[key] != first[key]:
-                raise InputError(
-                    f"splits differ in {key}: {first[key]} and {other[key]}; build them together"
-                )
+                raise InputError(f"splits differ in {key}: {first[key]} and {other[key]}; build them together")
     return first
 
 

@@ -43,26 +43,20 @@ def parser() -> argparse.ArgumentParser:
     """The command's parser; a generator's options come from the fields of its configuration."""
     debug = argparse.ArgumentParser(add_help=False)
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    top = argparse.ArgumentParser(
-        prog="synthdata", description="Generated data sets in which every factor is known."
-    )
+    top = argparse.ArgumentParser(prog="synthdata", description="Generated data sets in which every factor is known.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     building = commands.add_parser("build", help="make a data set", description="Make a data set.")
     generators = building.add_subparsers(metavar="GENERATOR", required=True)
     for name in registry.names():
         generator = registry.get(name)
-        sub = generators.add_parser(
-            name, help=generator.summary, description=generator.summary, parents=[debug]
-        )
+        sub = generators.add_parser(name, help=generator.summary, description=generator.summary, parents=[debug])
         _add_build_options(sub, generator)
         sub.set_defaults(run=_build, generator=generator)
 
     card = commands.add_parser("card", help="print what a file says about itself, as JSON", parents=[debug])
     card.add_argument("file", type=Path, metavar="FILE.h5")
-    card.add_argument(
-        "--verify", action="store_true", help="first check the arrays against the content digest"
-    )
+    card.add_argument("--verify", action="store_true", help="first check the arrays against the content digest")
     card.set_defaults(run=_card)
 
     preview = commands.add_parser("preview", help="draw a contact sheet of a file", parents=[debug])
@@ -87,9 +81,7 @@ def _add_build_options(sub: argparse.ArgumentParser, generator: Generator) -> No
         metavar="DIR",
         help="folder of real data sets (default: EFFICIENCY_DATA, else none)",
     )
-    files.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes; the files do not depend on it"
-    )
+    files.add_argument("--workers", type=int, default=1, metavar="N", help="processes; the files do not depend on it")
     options = sub.add_argument_group("options of the data set")
     hints = get_type_hints(generator.config_type, include_extras=True)
     for field in dataclasses.fields(generator.config_type):
@@ -117,9 +109,7 @@ def _shown(value: Any) -> str:
 def _build(options: argparse.Namespace) -> None:
     generator: Generator = options.generator
     fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(generator.config_type)}
-    config = generator.config_type(
-        **{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-    )
+    config = generator.config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
     facts = build(generator, config, options.out, options.data_root, options.workers)["facts"]
     for split, made in facts["splits"].items():
         print(f"{options.out / split}.h5: {made['samples']} samples, digest {made['content_digest'][:12]}")

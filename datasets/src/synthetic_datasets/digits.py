@@ -67,9 +67,7 @@ def resolve_data_root(data_root: str | os.PathLike[str] | None) -> Path | None:
         return None
     root = Path(data_root)
     if not root.is_dir():
-        raise InputError(
-            f"{named_by}: {root} is not a folder; name one that exists, or none to use scikit-learn's"
-        )
+        raise InputError(f"{named_by}: {root} is not a folder; name one that exists, or none to use scikit-learn's")
     return root
 
 
@@ -102,9 +100,7 @@ def load_mnist(raw: Path) -> Digits:
         if images.shape[1:] != (SIDE, SIDE):
             raise InputError(f"{images_file}: images of {images.shape[1:]} px, expected ({SIDE}, {SIDE})")
         if len(images) != len(labels):
-            raise InputError(
-                f"{images_file}: {len(images)} images, but {len(labels)} labels in {labels_file.name}"
-            )
+            raise InputError(f"{images_file}: {len(images)} images, but {len(labels)} labels in {labels_file.name}")
         missing = sorted(set(range(len(CLASS_NAMES))) - set(labels.tolist()))
         if missing or labels.max() >= len(CLASS_NAMES):
             raise InputError(f"{labels_file}: expected every label 0..9 and no other; absent: {missing}")
@@ -146,6 +142,4 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    raise InputError(
-        f"{folder}: {name} (or {name}.gz) is missing; put all four MNIST files there or remove the folder"
-    )
+    raise InputError(f"{folder}: {name} (or {name}.gz) is missing; put all four MNIST files there or remove the folder")

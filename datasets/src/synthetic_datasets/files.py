@@ -51,7 +51,7 @@ class Sink(io.RawIOBase):
         self.error: OSError | None = None
         """The first failed write, or None."""
 
-    def write(self, data: "memoryview[int]") -> int:  # type: ignore[override]
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
         """Write all of ``data`` (as regular files may write less at a time), or keep the error."""
         left = memoryview(data).cast("B")
         total = len(left)
@@ -62,7 +62,7 @@ class Sink(io.RawIOBase):
             self.error = error
         return total
 
-    def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read; beyond the end there are zeros, as after writes that were ignored."""
         got = self._file.readinto(buffer)
         buffer[got:] = bytes(len(buffer) - got)

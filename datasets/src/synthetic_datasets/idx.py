@@ -43,13 +43,9 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise InputError(f"{path}: {len(data)} bytes, shorter than an IDX header of {header}; {mend}")
     if data[0] or data[1] or data[2] != UNSIGNED_BYTE or data[3] != axes:
         want = bytes((0, 0, UNSIGNED_BYTE, axes)).hex(" ")
-        raise InputError(
-            f"{path}: starts with {data[:4].hex(' ')}, an IDX file of this kind with {want}; {mend}"
-        )
+        raise InputError(f"{path}: starts with {data[:4].hex(' ')}, an IDX file of this kind with {want}; {mend}")
     shape: tuple[int, ...] = struct.unpack(f">{axes}I", data[4:header])
     expected = header + math.prod(shape)
     if len(data) != expected:
-        raise InputError(
-            f"{path}: {len(data)} bytes, its header promises {expected} for shape {shape}; {mend}"
-        )
+        raise InputError(f"{path}: {len(data)} bytes, its header promises {expected} for shape {shape}; {mend}")
     return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)

@@ -47,9 +47,7 @@ def trajectory(start: Points, step: Points, frames: int, limit: Points, border: 
     if border == "stop":
         return start + np.minimum(np.arange(frames), _first_touch(start, step, limit))[:, None] * step
     if border == "bounce":
-        period = np.maximum(
-            2 * limit, 1
-        )  # never 0; a patch that fills the frame is kept at 0 by the limit below
+        period = np.maximum(2 * limit, 1)  # never 0; a patch that fills the frame is kept at 0 by the limit below
         phase = np.mod(free, period)
         folded: Points = np.minimum(np.minimum(phase, period - phase), limit)
         return folded

@@ -51,9 +51,7 @@ class MovingDigitsConfig:
     boxes: Annotated[BoxKind, "Box of a digit: its whole patch, or tight around its ink."] = "patch"
     ink_threshold: Annotated[int, "Ink, for tight boxes: grey values above this (0 to 254)."] = 32
     background: Annotated[Background, "Picture behind the digits, still in a video."] = "black"
-    min_visible: Annotated[
-        float, "A digit is present while this part of its box or more is in the frame."
-    ] = 0.1
+    min_visible: Annotated[float, "A digit is present while this part of its box or more is in the frame."] = 0.1
 
     def __post_init__(self) -> None:
         for name in ("train", "test", "frames", "objects", "digit_size"):
@@ -62,9 +60,7 @@ class MovingDigitsConfig:
         if self.seed < 0:
             raise InputError(f"seed: expected 0 or more, got {self.seed}")
         if len(self.size) != 2 or min(self.size) < self.digit_size:
-            raise InputError(
-                f"size: {self.size} (height, width) does not hold a digit of {self.digit_size} px"
-            )
+            raise InputError(f"size: {self.size} (height, width) does not hold a digit of {self.digit_size} px")
         if not (math.isfinite(self.speed) and self.speed >= 0):
             raise InputError(f"speed: expected 0 or more px per frame, got {self.speed}")
         if not 0 <= self.ink_threshold < 255:
@@ -90,9 +86,7 @@ def layout(config: MovingDigitsConfig) -> dict[str, Field]:
     length, objects = config.frames, config.objects
     return {
         "video": Field((length, *config.size), "|u1", "grey frames (L, H, W)"),
-        "boxes": Field(
-            (length, objects, 4), "<f4", "x1 y1 x2 y2 in pixels, ends exclusive; zeros where not present"
-        ),
+        "boxes": Field((length, objects, 4), "<f4", "x1 y1 x2 y2 in pixels, ends exclusive; zeros where not present"),
         "present": Field((length, objects), "|b1", "object is visible in the frame and annotated"),
         "labels": Field((objects,), "<i8", "class of the object, the digit 0..9"),
         "tracks": Field((objects,), "<i8", "track id of the object, unique in its video"),
@@ -180,21 +174,15 @@ def notes(config: MovingDigitsConfig) -> list[str]:
         "Positions are rounded to whole pixels for pixels and boxes alike; the motion itself is not rounded.",
     ]
     if config.boxes == "patch":
-        lines.append(
-            "All boxes have the same size, the patch: a detector need not learn it from the picture."
-        )
+        lines.append("All boxes have the same size, the patch: a detector need not learn it from the picture.")
     if config.border in ("hold", "stop"):
         lines.append("Digits come to rest at the border: in many late frames nothing moves any more.")
     if config.border == "bounce":
         lines.append("After a bounce the direction is no longer the class's.")
     if config.border == "leave":
-        lines.append(
-            "Digits leave and do not return: late frames hold few objects, with boxes cut at the frame."
-        )
+        lines.append("Digits leave and do not return: late frames hold few objects, with boxes cut at the frame.")
     if config.objects > 1:
-        lines.append(
-            "Digits may overlap and boxes ignore it; only the first object's class is exactly balanced."
-        )
+        lines.append("Digits may overlap and boxes ignore it; only the first object's class is exactly balanced.")
     return lines
 
 

@@ -88,9 +88,7 @@ def _arrow(draw: ImageDraw.ImageDraw, at: tuple[float, float], angle: float, len
     head = (at[0] + length * math.cos(angle), at[1] + length * math.sin(angle))
     draw.line((tail, head), TEXT, 2)
     for turn in (math.pi * 0.82, -math.pi * 0.82):
-        draw.line(
-            (head, (head[0] + 7 * math.cos(angle + turn), head[1] + 7 * math.sin(angle + turn))), TEXT, 2
-        )
+        draw.line((head, (head[0] + 7 * math.cos(angle + turn), head[1] + 7 * math.sin(angle + turn))), TEXT, 2)
 
 
 def _frame(sample: dict[str, NDArray[Any]], frame: int, cell: tuple[int, int]) -> Image.Image:

@@ -15,6 +15,4 @@ def sample_rng(seed: int, split: str, index: int) -> np.random.Generator:
     Raises:
         KeyError: ``split`` is not one of ``SPLITS``.
     """
-    return np.random.Generator(
-        np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(SPLITS[split], index)))
-    )
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(SPLITS[split], index))))

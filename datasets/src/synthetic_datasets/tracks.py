@@ -56,9 +56,7 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """(...,) intersection over union of boxes (..., 4) with boxes (..., 4), zero for two empty ones."""
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     corner = np.maximum(first[..., :2], second[..., :2])
-    overlap = area(
-        np.concatenate([corner, np.maximum(np.minimum(first[..., 2:], second[..., 2:]), corner)], axis=-1)
-    )
+    overlap = area(np.concatenate([corner, np.maximum(np.minimum(first[..., 2:], second[..., 2:]), corner)], axis=-1))
     union = area(first) + area(second) - overlap
     return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
 

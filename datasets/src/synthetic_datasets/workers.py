@@ -32,18 +32,14 @@ def make(
             yield generator.generate(config, split, index, source)
         return
     tasks = iter([range(first, min(first + _BATCH, stop)) for first in range(start, stop, _BATCH)])
-    with ProcessPoolExecutor(
-        workers, initializer=_start, initargs=(generator, config, split, source)
-    ) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=(generator, config, split, source)) as pool:
         waiting = [pool.submit(_work, task) for task in islice(tasks, 2 * workers)]
         try:
             while waiting:
                 yield from waiting.pop(0).result()
                 waiting.extend(pool.submit(_work, task) for task in islice(tasks, 1))
         except BrokenProcessPool as error:
-            raise BuildError(
-                f"a worker process died while making the {split} split; try --workers 1"
-            ) from error
+            raise BuildError(f"a worker process died while making the {split} split; try --workers 1") from error
         finally:
             for future in waiting:
                 future.cancel()

@@ -59,7 +59,8 @@ class TrajectoryCriterion:
 
     def decode(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
         """Boxes (N, T, 4) at l = 1..T from keyframe boxes (N, 4) and head outputs (N, T, 4)."""
-        displacement = raw if self.loss == "bag" else self.offsets.accumulate(raw)
+        offsets = self.offsets.from_raw(key_boxes, raw)
+        displacement = offsets if self.loss == "bag" else self.offsets.accumulate(offsets)
         return self.offsets.apply(key_boxes, displacement)
 
     def __call__(self, true_boxes: Tensor, key_boxes: Tensor, raw: Tensor, valid: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class TrajectoryCriterion:
         space, beta = self.offsets, self.beta
         if not self.keyframe_gradient:
             key_boxes = key_boxes.detach()
+        raw = space.from_raw(key_boxes, raw)
         if self.loss == "bag":
             return bag_of_boxes_loss(true_boxes, key_boxes, raw, valid, space=space, beta=beta)
         if self.loss == "bag_delta":

@@ -23,7 +23,7 @@ __all__ = ["CoderSpace", "ImageSpace", "OffsetSpace", "offset_space"]
 
 
 class OffsetSpace(Protocol):
-    """The four operations a trajectory needs. ``displacement`` is a box written relative to the keyframe box."""
+    """The operations a trajectory needs. ``displacement`` is a box written relative to the keyframe box."""
 
     def displacement(self, key_boxes: Tensor, boxes: Tensor) -> Tensor:
         """Write ``boxes`` (N, L, 4) relative to ``key_boxes`` (N, 4); returns (N, L, 4)."""
@@ -36,6 +36,9 @@ class OffsetSpace(Protocol):
 
     def pairwise(self, boxes: Tensor) -> Tensor:
         """Pairwise offsets (N, L-1, 4) of consecutive ``boxes`` (N, L, 4)."""
+
+    def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
+        """Offsets (N, T, 4) of this space from the unit-free numbers (N, T, 4) a network puts out."""
 
 
 def _xywh(boxes: Tensor) -> Tensor:
@@ -58,6 +61,15 @@ class ImageSpace:
 
     def pairwise(self, boxes: Tensor) -> Tensor:
         return _xywh(boxes).diff(dim=1)
+
+    def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
+        """Pixels from tenths of the keyframe box's width and height.
+
+        A network that puts out pixels learns them at a rate that depends on the size of the image. A tenth of the box
+        is the unit of the box coder, so one recipe serves both spaces and every resolution.
+        """
+        size = (key_boxes[:, 2:] - key_boxes[:, :2]).detach()
+        return raw * 0.1 * torch.cat((size, size), dim=1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,10 @@ class CoderSpace:
 
     def pairwise(self, boxes: Tensor) -> Tensor:
         return self._encode(boxes[:, :-1], boxes[:, 1:])
+
+    def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
+        """Box-coder deltas have no unit: nothing to do."""
+        return raw
 
 
 def offset_space(name: str) -> OffsetSpace:

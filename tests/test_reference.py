@@ -1,0 +1,42 @@
+"""The kept results are what their run records say, and the README shows them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from efficiency_bench.presets import load_preset
+from efficiency_bench.records import load_record
+from efficiency_bench.tables import load_table
+from efficiency_bench.tabulate import tabulate
+
+ROOT = Path(__file__).parents[1]
+KEPT = sorted(ROOT.glob("results/reference/*/table*.csv"))
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_kept_table_follows_from_its_records(kept: Path) -> None:
+    frame = pd.read_csv(kept, dtype=str, keep_default_na=False)
+    presets = {name for name in frame["preset"] if name}
+    assert len(presets) == 1
+    preset = load_preset(ROOT / "workflows" / "config" / f"{presets.pop()}.yaml")
+    table = load_table(ROOT / "workflows" / "tables" / f"{kept.stem}.yaml")
+    variants = {"moving_digits": preset.data_variant("moving_digits", "mnist")}
+    again = tabulate(table, preset, kept.parent / "runs", variants, allow_missing=True)
+    pd.testing.assert_frame_equal(frame, again)
+
+
+@pytest.mark.parametrize("device", sorted({path.parent for path in KEPT}), ids=lambda path: path.name)
+def test_kept_records_come_from_one_device_and_clean_commits(device: Path) -> None:
+    records = [load_record(path) for path in sorted(device.glob("runs/*.json"))]
+    assert records
+    assert len({record.device["name"] for record in records}) == 1
+    assert all(record.git["commit"] and record.git["dirty"] is False for record in records)
+
+
+def test_the_readme_shows_the_kept_keyframe_map() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = [path for path in KEPT if path.stem == "table2_1"]
+    assert shown, "results/reference holds no table 2.1"
+    for path in shown:
+        for value in pd.read_csv(path, dtype=str)["keyframe_map"]:
+            assert value in readme, f"README does not show {value} of {path.parent.name}"
