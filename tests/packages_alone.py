@@ -30,7 +30,9 @@ def check(package: Path) -> None:
         python = home / "env" / "bin" / "python"
         # The plain install first: it must import with its required dependencies alone.
         run(python, "-m", "pip", "install", "--quiet", package, folder=home)
-        run(python, "-c", f"import {project['name']} as package; print(package.__name__, package.__file__)", folder=home)
+        run(
+            python, "-c", f"import {project['name']} as package; print(package.__name__, package.__file__)", folder=home
+        )
         run(python, "-m", "pip", "install", "--quiet", f"{package}[test]", folder=home)
         run(python, "-m", "pytest", "-q", "--rootdir", package, package / "tests", folder=home)
 

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PROJECTS = sorted(path.parent for path in [*ROOT.glob("packages/*/pyproject.toml"), ROOT / "datasets" / "pyproject.toml"])
+PROJECTS = sorted(
+    path.parent for path in [*ROOT.glob("packages/*/pyproject.toml"), ROOT / "datasets" / "pyproject.toml"]
+)
 OWN = {path.parent.name: path.parent for path in ROOT.glob("**/src/*/__init__.py") if ".venv" not in path.parts}
 
 
@@ -90,7 +92,9 @@ def test_the_requirements_cover_what_the_packages_need() -> None:
         for need in [*needs, *(need for extra in extras.values() for need in extra)]:
             name, condition = distribution(need)
             if name not in own:
-                assert known.get(name) == condition, f"{folder.name} needs {need}, requirements.txt has {known.get(name)}"
+                assert known.get(name) == condition, (
+                    f"{folder.name} needs {need}, requirements.txt has {known.get(name)}"
+                )
 
 
 def test_rules_call_installed_commands_only() -> None:

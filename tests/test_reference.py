@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from efficiency_bench.presets import load_preset
 from efficiency_bench.records import load_record
 from efficiency_bench.tables import load_table

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from efficiency_bench.plan import runs_needed
 from efficiency_bench.presets import find_preset
 from efficiency_bench.tables import Table, find_tables

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from synthetic_datasets import InputError, SampleFile, no_motion_iou
 from synthetic_datasets.card import card
 from synthetic_datasets.cli import main

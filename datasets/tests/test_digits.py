@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from synthetic_datasets import InputError, load_digits
 from synthetic_datasets.digits import enlarge, load_sklearn_digits
 from synthetic_datasets.idx import read_idx

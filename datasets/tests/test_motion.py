@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from synthetic_datasets import InputError
 from synthetic_datasets.motion import trajectory, velocity, whole_pixels
 

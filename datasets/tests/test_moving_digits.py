@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from synthetic_datasets import (
     Digits,
     InputError,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from synthetic_datasets import InputError, no_motion_iou
 from synthetic_datasets.tracks import after_keyframe, box_in_patch, clip_boxes, iou
 

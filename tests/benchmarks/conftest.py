@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from efficiency_bench.devices import describe_device, resolve_device
 
 _DECISIVE = ("device_type", "device_name", "threads", "torch")
@@ -28,7 +29,11 @@ def pytest_benchmark_compare_machine_info(
 ) -> None:
     """Replaces pytest-benchmark's own notice, which dumps both dictionaries."""
     there = compared_benchmark["machine_info"]
-    odd = [f"{key} {there.get(key)!r} there, {machine_info[key]!r} here" for key in _DECISIVE if there.get(key) != machine_info[key]]
+    odd = [
+        f"{key} {there.get(key)!r} there, {machine_info[key]!r} here"
+        for key in _DECISIVE
+        if there.get(key) != machine_info[key]
+    ]
     if odd:
         benchmarksession.logger.warning(
             "The baseline was taken on another kind of machine (%s): its times are no measure for this one. "

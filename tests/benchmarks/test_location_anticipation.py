@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
 from efficiency_bench.flops import count_macs
 from efficiency_bench.memory import peak_live_bytes, saved_bytes
 from location_anticipation import DetectorConfig, TrajectoryHead, build_detector
 from location_anticipation.losses import trajectory_loss
 from location_anticipation.offsets import CoderSpace, ImageSpace
 from location_anticipation.video import VideoDetector
-from pytest_benchmark.fixture import BenchmarkFixture
 
 FEATURES, HORIZON, BOXES = 256 * 7 * 7, 8, 100
 
@@ -32,7 +33,12 @@ def test_detector(benchmark: BenchmarkFixture, device: torch.device, step: int) 
     """A clip of ``step`` frames, the network on its first: per frame at 1, with anticipation at 4 and 8."""
     torch.manual_seed(0)
     config = DetectorConfig(
-        num_classes=10, backbone="resnet18", horizon=0 if step == 1 else 8, min_size=224, max_size=224, proposals_test=100
+        num_classes=10,
+        backbone="resnet18",
+        horizon=0 if step == 1 else 8,
+        min_size=224,
+        max_size=224,
+        proposals_test=100,
     )
     model = build_detector(config).to(device).eval()
     clip = list(torch.rand(step, 3, 224, 224, device=device))

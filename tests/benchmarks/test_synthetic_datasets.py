@@ -1,8 +1,9 @@
 """Speed of the generators."""
 
+from pytest_benchmark.fixture import BenchmarkFixture
+
 from synthetic_datasets.digits import load_digits
 from synthetic_datasets.moving_digits import MovingDigitsConfig, generate
-from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def test_moving_digits_video(benchmark: BenchmarkFixture) -> None:

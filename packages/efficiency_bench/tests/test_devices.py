@@ -15,9 +15,7 @@ def test_cpu_and_auto_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("auto") == torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("built", "message"), [(None, "built without CUDA"), ("13.0", "finds no CUDA device")]
-)
+@pytest.mark.parametrize(("built", "message"), [(None, "built without CUDA"), ("13.0", "finds no CUDA device")])
 def test_cuda_is_never_replaced(monkeypatch: pytest.MonkeyPatch, built: str | None, message: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built)

@@ -21,9 +21,7 @@ def test_the_file_appears_whole_with_its_parents(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("diverged"), KeyboardInterrupt(), FileNotFoundError(2, "no", "in")]
-)
+@pytest.mark.parametrize("error", [RuntimeError("diverged"), KeyboardInterrupt(), FileNotFoundError(2, "no", "in")])
 def test_a_failure_passes_through_and_leaves_the_old_file_alone(tmp_path: Path, error: BaseException) -> None:
     target = tmp_path / "record.json"
     target.write_text("old")
@@ -58,9 +56,7 @@ def test_a_write_the_system_really_cuts_short_leaves_nothing(tmp_path: Path) -> 
         "except WorkError as error:\n    print(error)\n"
     )
     target = tmp_path / "big.txt"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True)
     assert done.stdout == f"could not write {target}: File too large\n"
     assert list(tmp_path.iterdir()) == []
 

@@ -35,9 +35,7 @@ both = pytest.mark.parametrize("counter", ["torch", "fvcore"])
         (nn.ConvTranspose2d(4, 6, 3, stride=2), (2, 4, 5, 5), 2 * (5 * 5) * 4 * 6 * 9),
     ],
 )
-def test_layers_against_their_formulas(
-    counter: Counter, layer: nn.Module, shape: tuple[int, ...], macs: int
-) -> None:
+def test_layers_against_their_formulas(counter: Counter, layer: nn.Module, shape: tuple[int, ...], macs: int) -> None:
     count = count_macs(layer.eval(), torch.rand(shape), counter=counter)
     assert count.macs == macs
     assert count.by_module == {"": macs}
@@ -100,9 +98,7 @@ def test_a_whole_detector_counts_the_same_twice(detector: FasterRCNN) -> None:
 def test_a_detectors_count_follows_the_proposals(detector: FasterRCNN) -> None:
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
     shapes: list[torch.Size] = []
-    hook = detector.roi_heads.box_head.register_forward_hook(
-        lambda module, args, out: shapes.append(args[0].shape)
-    )
+    hook = detector.roi_heads.box_head.register_forward_hook(lambda module, args, out: shapes.append(args[0].shape))
     count = count_macs(detector, ([image],))
     hook.remove()
     proposals = shapes[0][0]

@@ -119,9 +119,7 @@ def test_inference_mode_hides_nothing() -> None:
         with mode():
             return layer(x, x, x)
 
-    assert (
-        peak_live_bytes(lambda: run(torch.inference_mode)) == peak_live_bytes(lambda: run(torch.no_grad)) > 0
-    )
+    assert peak_live_bytes(lambda: run(torch.inference_mode)) == peak_live_bytes(lambda: run(torch.no_grad)) > 0
 
 
 def test_checkpointing_lowers_the_peak_of_a_step() -> None:

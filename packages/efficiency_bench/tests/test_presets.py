@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+
 from efficiency_bench import experiments
 from efficiency_bench.errors import UsageError
 from efficiency_bench.presets import find_preset, load_preset

@@ -103,9 +103,7 @@ def test_every_missing_field_is_named(record: RunRecord, tmp_path: Path) -> None
         ("schema_version", 2, "has schema_version 2, this version reads 1"),
     ],
 )
-def test_a_wrong_value_is_named(
-    record: RunRecord, tmp_path: Path, field: str, value: Any, message: str
-) -> None:
+def test_a_wrong_value_is_named(record: RunRecord, tmp_path: Path, field: str, value: Any, message: str) -> None:
     with pytest.raises(RecordError) as raised:
         load_record(written(record, tmp_path / "r.json", **{field: value}))
     assert message in str(raised.value)

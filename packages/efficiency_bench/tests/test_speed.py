@@ -16,9 +16,7 @@ def result(*seconds: float, units: int = 1) -> SpeedResult:
 
 
 def test_a_candidate_that_is_twice_as_slow() -> None:
-    results = interleave(
-        {"fast": lambda: time.sleep(0.01), "slow": lambda: time.sleep(0.02)}, rounds=8, warmup=1
-    )
+    results = interleave({"fast": lambda: time.sleep(0.01), "slow": lambda: time.sleep(0.02)}, rounds=8, warmup=1)
     assert ratio(results, "slow", "fast").median == pytest.approx(2, rel=0.2)
     assert ratio(results, "fast", "slow").median == pytest.approx(0.5, rel=0.2)
     assert 0.02 <= results["slow"].per_call.p10 <= results["slow"].per_call.median < 0.04

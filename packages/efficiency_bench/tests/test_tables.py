@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+
 from efficiency_bench import experiments
 from efficiency_bench.errors import UsageError
 from efficiency_bench.tables import find_tables, load_table

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import pytest
+
 from efficiency_bench import experiments
 from efficiency_bench.errors import UsageError, WorkError
 from efficiency_bench.files import write_json

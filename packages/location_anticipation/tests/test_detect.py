@@ -16,12 +16,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from location_anticipation import video_io
 from location_anticipation.detect import DetectSummary, detect_video
 from location_anticipation.drawing import class_color, draw_detections
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.video import FrameDetections, VideoDetector
-from torch import Tensor, nn
 
 WIDTH, HEIGHT, SIDE = 64, 48, 10
 REAL_VIDEOS = Path(os.environ.get("EFFICIENCY_DATA", "")) / "videos"

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from location_anticipation.video import FrameDetections, VideoDetector
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+from location_anticipation.video import FrameDetections, VideoDetector
 
 WIDTH, HEIGHT, SIDE = 64, 48, 8
 

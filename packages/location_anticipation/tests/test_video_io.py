@@ -15,9 +15,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.video_io import create_video, frame_to_rgb, frame_to_tensor, open_video
-from numpy.typing import NDArray
 
 WIDTH, HEIGHT, SIDE = 64, 48, 10
 

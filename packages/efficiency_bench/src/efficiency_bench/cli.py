@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import logging
+import shutil
 import sys
 import time
 import traceback
@@ -72,24 +73,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--preset", default="custom", help="name of the preset the settings come from, for the record"
         )
-        command.add_argument(
-            "--out", type=Path, required=True, metavar="FILE.json", help="the run record to write"
-        )
+        command.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="the run record to write")
         command.set_defaults(function=_run, kind=kind)
 
     command = commands.add_parser("tabulate", help="compute a table from run records")
     command.add_argument("table", type=Path, help="workflows/tables/tableC_N.yaml")
     command.add_argument("--preset-file", type=Path, required=True, metavar="FILE.yaml")
     command.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder of the run records")
-    command.add_argument(
-        "--data", action="append", default=[], metavar="NAME=DIR", help="folder of a data set"
-    )
-    command.add_argument(
-        "--allow-missing", action="store_true", help="leave cells blank whose runs are not there"
-    )
-    command.add_argument(
-        "--mix-devices", action="store_true", help="allow runs of several devices in one row"
-    )
+    command.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="folder of a data set")
+    command.add_argument("--allow-missing", action="store_true", help="leave cells blank whose runs are not there")
+    command.add_argument("--mix-devices", action="store_true", help="allow runs of several devices in one row")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
     command.set_defaults(function=_tabulate)
 
@@ -109,18 +102,18 @@ def _run(options: argparse.Namespace) -> None:
     experiment = experiments.get(options.experiment)
     if experiment.kind != options.kind:
         other = "run" if experiment.kind == "train" else "measure"
-        raise UsageError(
-            f"{experiment.name} is an experiment of kind {experiment.kind!r}: use effbench {other}"
-        )
+        raise UsageError(f"{experiment.name} is an experiment of kind {experiment.kind!r}: use effbench {other}")
     settings = build_settings(experiment.settings_type, parse_assignments(options.set), "--set")
     data = _data_folders(options.data, experiment.data)
     device = resolve_device(options.device)
     every = settings_to_json(settings)
-    identity = run_id(
-        experiment.name, every, {name: folder.name for name, folder in data.items()}, options.seed
-    )
+    identity = run_id(experiment.name, every, {name: folder.name for name, folder in data.items()}, options.seed)
 
-    context = experiments.Context(data, device, options.seed, options.out.with_suffix(""))
+    facts = {name: _data_facts(name, folder) for name, folder in data.items()}
+    sources = {package: source_digest(package) for package in _packages(experiment)}
+    folder = options.out.with_suffix("")
+    _drop_stale_work(folder, sources)
+    context = experiments.Context(data, device, options.seed, folder)
     started, clock = datetime.now(UTC), time.perf_counter()
     outcome = experiment.function(settings, context)
     record = RunRecord(
@@ -132,9 +125,9 @@ def _run(options: argparse.Namespace) -> None:
         seed=options.seed,
         metrics=outcome.metrics,
         protocol=outcome.protocol,
-        data={name: _data_facts(name, folder) for name, folder in data.items()},
+        data=facts,
         packages=package_versions(),
-        sources={package: source_digest(package) for package in _packages(experiment)},
+        sources=sources,
         git=git_state(Path(__file__)),
         device=describe_device(device),
         started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -143,6 +136,27 @@ def _run(options: argparse.Namespace) -> None:
     write_json(options.out, record.to_json())
     for name, metric in record.metrics.items():
         print(f"{name:28s} {metric.value:.4f} {metric.unit}")
+
+
+def _drop_stale_work(folder: Path, sources: dict[str, str]) -> None:
+    """Remove what an earlier start left in ``folder`` if it was made by other source code of the method.
+
+    A checkpoint of old code under a record of new code would be a lie. The bench's own source does not count: it trains
+    nothing.
+    """
+    method = {package: digest for package, digest in sources.items() if package != "efficiency_bench"}
+    note = folder / "sources.json"
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) == method:
+            return
+        logging.getLogger(__name__).warning("the source has changed since %s was begun: starting over", folder)
+        shutil.rmtree(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder} is where this run would keep its checkpoints, but holds something else: choose another --out"
+        )
+    if method:
+        write_json(note, method)
 
 
 def _tabulate(options: argparse.Namespace) -> None:
@@ -162,9 +176,7 @@ def _tabulate(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     for name in experiments.names():
         experiment = experiments.get(name)
-        print(
-            f"{name} (kind {experiment.kind}; data: {', '.join(experiment.data) or 'none'})\n  {experiment.summary}"
-        )
+        print(f"{name} (kind {experiment.kind}; data: {', '.join(experiment.data) or 'none'})\n  {experiment.summary}")
         for key, value in settings_to_json(experiment.settings_type()).items():
             print(f"    {key} = {json.dumps(value)}")
 

@@ -65,9 +65,7 @@ class MacCount:
         """Multiply-adds of the convolutions or of the matrix products, without the operators in `but`."""
         names = _CONVOLUTION if kind == "convolution" else _MATMUL
         return sum(
-            macs
-            for name, macs in self.by_operator.items()
-            if name.rpartition("::")[2] in names and name not in but
+            macs for name, macs in self.by_operator.items() if name.rpartition("::")[2] in names and name not in but
         )
 
 
@@ -81,9 +79,7 @@ class CrossCheck:
     """torch / fvcore on the convolutions and matrix products that both count."""
 
 
-def count_macs(
-    model: Callable[..., Any], inputs: Any, *, counter: Literal["torch", "fvcore"] = "torch"
-) -> MacCount:
+def count_macs(model: Callable[..., Any], inputs: Any, *, counter: Literal["torch", "fvcore"] = "torch") -> MacCount:
     """Count the multiply-adds of `model(*inputs)`.
 
     A module is called as it is (put it in eval mode first) and without gradients. Any other callable is
@@ -164,9 +160,7 @@ def _count_with_torch(model: Callable[..., Any], arguments: tuple[Any, ...]) -> 
             if not name:
                 continue  # the whole model, already there as "Global"
         by_module[name] = sum(flops.values()) // 2
-    by_operator = {
-        torch_name(op): flops // 2 for op, flops in counter.get_flop_counts().get("Global", {}).items()
-    }
+    by_operator = {torch_name(op): flops // 2 for op, flops in counter.get_flop_counts().get("Global", {}).items()}
     priced = {torch_name(op) for op in counter.flop_registry}
     unpriced = {name: calls for name, calls in log.calls.items() if name not in priced}
     return _assemble(by_operator, by_module, unpriced)
@@ -186,9 +180,7 @@ def _count_with_fvcore(model: nn.Module, arguments: tuple[Any, ...]) -> MacCount
             unsupported = dict(analysis.unsupported_ops())
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
             reason = shorten(f"{type(error).__name__}: {error}", 200)
-            raise WorkError(
-                f"fvcore could not trace {type(model).__name__}: {reason}; use counter='torch'"
-            ) from error
+            raise WorkError(f"fvcore could not trace {type(model).__name__}: {reason}; use counter='torch'") from error
     by_operator = {name: round(macs) for name, macs in by_module_and_operator[""].items()}
     by_module = {
         module: sum(round(macs) for name, macs in counts.items() if _is_arithmetic(name))
@@ -206,9 +198,7 @@ def _assemble(
     elementwise: Mapping[str, int] | None = None,
 ) -> MacCount:
     pointwise = Counter({name: calls for name, calls in unpriced.items() if is_pointwise(name)})
-    skipped = Counter(
-        {name: calls for name, calls in unpriced.items() if name not in pointwise and not is_move(name)}
-    )
+    skipped = Counter({name: calls for name, calls in unpriced.items() if name not in pointwise and not is_move(name)})
     return MacCount(
         macs=sum(by_operator.values()),
         by_operator=by_operator,

@@ -11,9 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Operators per element that torch does not tag as such.
-_POINTWISE = frozenset(
-    {"hardswish", "hardswish_", "prelu", "_prelu_kernel", "dropout", "native_dropout", "max", "min"}
-)
+_POINTWISE = frozenset({"hardswish", "hardswish_", "prelu", "_prelu_kernel", "dropout", "native_dropout", "max", "min"})
 
 # Operators that make, copy, rearrange, select or describe tensors: no arithmetic on their values.
 _MOVE_NAMES = """

@@ -111,9 +111,7 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
     except OSError as error:
         raise RecordError(f"record {file} cannot be read: {os.strerror(error.errno or 0)}") from error
     except ValueError as error:  # a bad encoding or truncated JSON
-        raise RecordError(
-            f"record {file} is not complete, valid JSON ({error}); delete it and run again"
-        ) from error
+        raise RecordError(f"record {file} is not complete, valid JSON ({error}); delete it and run again") from error
     if not isinstance(fields, dict):
         raise RecordError(f"record {file} holds a JSON {type(fields).__name__}, expected an object")
     version = fields.get("schema_version")

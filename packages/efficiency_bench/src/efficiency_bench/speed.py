@@ -113,8 +113,7 @@ def interleave(
             if progress is not None:
                 progress()
     return {
-        name: SpeedResult(tuple(seconds[name]), covered[name], warmup, calls, threads, device.type)
-        for name in names
+        name: SpeedResult(tuple(seconds[name]), covered[name], warmup, calls, threads, device.type) for name in names
     }
 
 

@@ -44,9 +44,7 @@ class C5Backbone(nn.Module):
         super().__init__()
         channels = body.fc.in_features
         stem = [(name, getattr(body, name)) for name in ("conv1", "bn1", "relu", "maxpool")]
-        self.body = nn.Sequential(
-            OrderedDict(stem + [(f"layer{i}", getattr(body, f"layer{i}")) for i in range(1, 5)])
-        )
+        self.body = nn.Sequential(OrderedDict(stem + [(f"layer{i}", getattr(body, f"layer{i}")) for i in range(1, 5)]))
         self.reduce = nn.Conv2d(channels, out_channels, 1)
         self.smooth = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.out_channels = out_channels
@@ -101,9 +99,7 @@ def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
         raise ValueError(f"weights of {name} must be one of {tuple(known)}, got {weights!r}")
     state = known[weights].get_state_dict(progress=False, check_hash=True)
     body: nn.Module = backbone.body  # type: ignore[assignment]
-    missing, _ = body.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith("fc.")}, strict=False
-    )
+    missing, _ = body.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=False)
     unexpected_gaps = [key for key in missing if not key.endswith("num_batches_tracked")]
     if unexpected_gaps:
         raise ValueError(f"{weights} of {name} lacks {unexpected_gaps[:3]}")

@@ -44,9 +44,7 @@ def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
         raise UsageError(f"{path}: not a readable checkpoint ({reason})") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != expected_format:
-        raise UsageError(
-            f"{path}: a checkpoint of another kind (format {found!r}, expected {expected_format!r})"
-        )
+        raise UsageError(f"{path}: a checkpoint of another kind (format {found!r}, expected {expected_format!r})")
     return dict(content)
 
 
@@ -71,7 +69,7 @@ def load_detector(path: str | Path) -> tuple[AnticipationRCNN, list[str]]:
     """
     content = read_tensors(path, _FORMAT)
     known = {field.name for field in fields(DetectorConfig)}
-    config = {
+    config: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content["config"].items()
     }
     if set(config) != known:
@@ -81,7 +79,5 @@ def load_detector(path: str | Path) -> tuple[AnticipationRCNN, list[str]]:
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
-        raise UsageError(
-            f"{path}: its weights do not fit its own configuration; the file is damaged"
-        ) from error
+        raise UsageError(f"{path}: its weights do not fit its own configuration; the file is damaged") from error
     return model.eval(), [str(name) for name in content["class_names"]]

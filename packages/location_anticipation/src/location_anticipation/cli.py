@@ -43,8 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = commands.add_parser("train", help="train a detector on a track-video file")
-    command.add_argument("data", type=Path, help="track-video HDF5 file, for example from `synthdata build moving-digits`")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoints; continues the run in it")
+    command.add_argument(
+        "data", type=Path, help="track-video HDF5 file, for example from `synthdata build moving-digits`"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of checkpoints; continues the run in it"
+    )
     command.add_argument("--motion", default="annotated", help="annotated, simulated, linear, random or none")
     command.add_argument("--devices", type=int, default=1, help="number of devices to train on")
     command.add_argument("--backbone-weights", metavar="NAME", help="torchvision weights, for example IMAGENET1K_V1")
@@ -58,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="average precision and trajectory IoU on a track-video file")
     command.add_argument("checkpoint", type=Path, help="detector.pt of a training")
     command.add_argument("data", type=Path, help="track-video HDF5 file")
-    command.add_argument("--keyframe-step", type=int, default=1, metavar="N", help="run the network on every N-th frame")
+    command.add_argument(
+        "--keyframe-step", type=int, default=1, metavar="N", help="run the network on every N-th frame"
+    )
     command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures here")
     _device(command)
     command.set_defaults(function=_evaluate)
@@ -68,8 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--checkpoint", type=Path, required=True, help="detector.pt of a training")
     command.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the boxes drawn in")
     command.add_argument("--json", type=Path, metavar="OUT.json", help="detections of every frame")
-    command.add_argument("--keyframe-step", type=int, metavar="N", help="run the network on every N-th frame (default: the trained T, at least 1)")
-    command.add_argument("--score-threshold", type=float, default=0.5, metavar="S", help="drop detections below this score (default 0.5)")
+    command.add_argument(
+        "--keyframe-step",
+        type=int,
+        metavar="N",
+        help="run the network on every N-th frame (default: the trained T, at least 1)",
+    )
+    command.add_argument(
+        "--score-threshold", type=float, default=0.5, metavar="S", help="drop detections below this score (default 0.5)"
+    )
     _device(command)
     command.set_defaults(function=_detect)
     return parser

@@ -41,16 +41,18 @@ class TrajectoryCriterion:
     """``every``: the cumulative term at all l (thesis); ``random``: at one random l in 1..T-1 per call, and no loss on
     later steps, as the release does."""
 
-    keyframe_gradient: bool = False
-    """Whether the loss also moves the keyframe box it is measured from. Equation 2.2 read literally says yes; but while
-    the offsets are still wrong this drags the keyframe box along the motion, and the release, which measures from the
-    proposal, has no such gradient. Without it the term l = 0 is a constant: the box loss of the detector covers it."""
+    keyframe: str = "predicted"
+    """The keyframe box that displacements are measured from: ``predicted``, equation 2.2 to the letter, whose gradient
+    also moves the keyframe box; ``detached``, the same without that gradient; ``true``, the annotated box, so that
+    errors of a detector that is still learning do not pass for motion (with it the term l = 0 is zero)."""
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {LOSSES}, got {self.loss!r}")
         if self.cumulative_end not in ("every", "random"):
             raise ValueError(f"cumulative_end must be 'every' or 'random', got {self.cumulative_end!r}")
+        if self.keyframe not in ("predicted", "detached", "true"):
+            raise ValueError(f"keyframe must be 'predicted', 'detached' or 'true', got {self.keyframe!r}")
         offset_space(self.space)
 
     @property
@@ -73,8 +75,10 @@ class TrajectoryCriterion:
             valid: (N, T+1) bool, annotated steps.
         """
         space, beta = self.offsets, self.beta
-        if not self.keyframe_gradient:
+        if self.keyframe == "detached":
             key_boxes = key_boxes.detach()
+        elif self.keyframe == "true":
+            key_boxes = true_boxes[:, 0]
         raw = space.from_raw(key_boxes, raw)
         if self.loss == "bag":
             return bag_of_boxes_loss(true_boxes, key_boxes, raw, valid, space=space, beta=beta)
@@ -90,9 +94,7 @@ class TrajectoryCriterion:
         end = int(torch.randint(1, max(horizon, 2), ()))
         step = torch.arange(horizon + 1, device=raw.device)
         space, beta = self.offsets, self.beta
-        loss = cumulative_offset_loss(
-            true_boxes, key_boxes, raw, valid & (step == end), space=space, beta=beta
-        )
+        loss = cumulative_offset_loss(true_boxes, key_boxes, raw, valid & (step == end), space=space, beta=beta)
         if self.loss == "traj":
             loss = loss + bag_of_offsets_loss(true_boxes, raw, valid & (step <= end), space=space, beta=beta)
         return loss

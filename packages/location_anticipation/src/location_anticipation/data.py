@@ -85,14 +85,10 @@ class TrackVideos:
 
 def _facts(path: Path, file: h5py.File) -> Facts:
     if file.attrs.get("format") != "track-video":
-        raise UsageError(
-            f"{path}: not a track-video file (its attribute 'format' is {file.attrs.get('format')!r})"
-        )
+        raise UsageError(f"{path}: not a track-video file (its attribute 'format' is {file.attrs.get('format')!r})")
     for name, dimensions in _ARRAYS.items():
         if name not in file or file[name].ndim not in dimensions:
-            raise UsageError(
-                f"{path}: array '{name}' is missing or has the wrong number of dimensions; build it again"
-            )
+            raise UsageError(f"{path}: array '{name}' is missing or has the wrong number of dimensions; build it again")
     videos, frames, height, width = file["video"].shape[:4]
     if file["boxes"].shape[:2] != (videos, frames) or file["labels"].shape[0] != videos:
         raise UsageError(f"{path}: arrays disagree on the number of videos or frames; build it again")
@@ -134,7 +130,7 @@ class Keyframes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             raise ValueError(f"horizon T must be 0 or more, got {horizon}")
         self.videos, self.horizon, self.motion, self.seed = videos, horizon, motion, seed
         self.index = [
-            (v, t)
+            (v, int(t))
             for v in (subset or range(videos.facts.videos))
             for t in np.flatnonzero(videos.present[v].any(axis=1))
         ]
@@ -153,7 +149,7 @@ class Keyframes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             "labels": torch.from_numpy(self.videos.labels[video, objects] + 1),
         }
         if self.horizon:
-            trajectories, valid = self._trajectories(video, int(time), objects)
+            trajectories, valid = self._trajectories(video, time, objects)
             target["trajectories"] = torch.from_numpy(np.ascontiguousarray(trajectories))
             target["trajectory_valid"] = torch.from_numpy(np.ascontiguousarray(valid))
         return self.videos.frame(video, time), target

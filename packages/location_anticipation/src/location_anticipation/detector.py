@@ -18,6 +18,8 @@ from location_anticipation.transform import TrajectoryTransform
 
 __all__ = ["AnticipationRCNN", "DetectorConfig", "build_detector"]
 
+_IMAGE_MEAN, _IMAGE_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet, as torchvision's weights expect
+
 
 @dataclass(frozen=True)
 class DetectorConfig:
@@ -61,8 +63,12 @@ class DetectorConfig:
     """Offset space: ``image`` (thesis) or ``coder`` (released code)."""
     cumulative_end: str = "every"
     """Cumulative loss at ``every`` l (thesis) or up to one ``random`` l per iteration (released code)."""
-    keyframe_gradient: bool = False
-    """Whether the trajectory loss also moves the keyframe box (see :class:`TrajectoryCriterion`)."""
+    keyframe: str = "predicted"
+    """Keyframe box the trajectory loss measures from: ``predicted`` (equation 2.2), ``detached`` or ``true`` (see
+    :class:`TrajectoryCriterion`)."""
+    trajectory_beta: float = 1.0
+    """Where the smooth L1 of the trajectory loss turns from square to linear, in pixels of the network's input (``image``)
+    or box-coder units (``coder``)."""
     trajectory_weight: float = 1.0
     """Factor of the trajectory loss beside the detector's own losses."""
     score_threshold: float = 0.05
@@ -88,8 +94,9 @@ class DetectorConfig:
         return TrajectoryCriterion(
             loss=self.loss,
             space=self.space,
+            beta=self.trajectory_beta,
             cumulative_end=self.cumulative_end,
-            keyframe_gradient=self.keyframe_gradient,
+            keyframe=self.keyframe,
         )
 
 
@@ -125,10 +132,9 @@ class AnticipationRCNN(FasterRCNN):
             trainable_stages=config.trainable_stages,
         )
         sizes = tuple((side,) for side in config.anchor_sizes) if config.fpn else (config.anchor_sizes,)
-        pool = MultiScaleRoIAlign(
-            ["0", "1", "2", "3"] if config.fpn else ["0"], output_size=7, sampling_ratio=2
-        )
-        features = config.channels * 7 * 7
+        box_head = TwoMLPHead(config.channels * 7 * 7, config.representation)
+        box_predictor = FastRCNNPredictor(config.representation, config.num_classes + 1)
+        pool = MultiScaleRoIAlign(["0", "1", "2", "3"] if config.fpn else ["0"], output_size=7, sampling_ratio=2)
         anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
         super().__init__(
             backbone,
@@ -139,21 +145,19 @@ class AnticipationRCNN(FasterRCNN):
             rpn_pre_nms_top_n_test=config.proposals_test,
             rpn_post_nms_top_n_test=config.proposals_test,
             box_roi_pool=pool,
-            box_head=TwoMLPHead(features, config.representation),
-            box_predictor=FastRCNNPredictor(config.representation, config.num_classes + 1),
+            box_head=box_head,
+            box_predictor=box_predictor,
         )
         self.config = config
-        self.transform = TrajectoryTransform(
-            config.min_size, config.max_size, self.transform.image_mean, self.transform.image_std
-        )
+        self.transform = TrajectoryTransform(config.min_size, config.max_size, _IMAGE_MEAN, _IMAGE_STD)
         head = None
         if config.horizon > 0:
             classes = None if config.class_agnostic else config.num_classes
-            head = TrajectoryHead(features, config.horizon, config.trajectory_hidden, classes)
+            head = TrajectoryHead(config.channels * 7 * 7, config.horizon, config.trajectory_hidden, classes)
         self.roi_heads = AnticipationRoIHeads(
             pool,
-            self.roi_heads.box_head,
-            self.roi_heads.box_predictor,
+            box_head,
+            box_predictor,
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
             batch_size_per_image=config.rois_per_image,

@@ -46,9 +46,7 @@ def detect_keyframes(
     model: AnticipationRCNN, videos: TrackVideos, keyframe_step: int, batch_size: int, device: torch.device
 ) -> dict[tuple[int, int], dict[str, Tensor]]:
     """Detections of the frames 0, step, 2 step, ... of every video, by (video, frame), on the CPU."""
-    frames = [
-        (v, t) for v in range(videos.facts.videos) for t in range(0, videos.facts.frames, keyframe_step)
-    ]
+    frames = [(v, t) for v in range(videos.facts.videos) for t in range(0, videos.facts.frames, keyframe_step)]
     found: dict[tuple[int, int], dict[str, Tensor]] = {}
     batches = range(0, len(frames), batch_size)
     for first in tqdm(batches, unit="batch", desc="evaluate", disable=not sys.stderr.isatty()):
@@ -88,9 +86,7 @@ def _target(videos: TrackVideos, video: int, time: int) -> dict[str, Tensor]:
     }
 
 
-def _average_precision(
-    detections: dict[tuple[int, int], dict[str, Tensor]], videos: TrackVideos
-) -> dict[str, float]:
+def _average_precision(detections: dict[tuple[int, int], dict[str, Tensor]], videos: TrackVideos) -> dict[str, float]:
     return average_precision(list(detections.values()), [_target(videos, v, t) for v, t in detections])
 
 

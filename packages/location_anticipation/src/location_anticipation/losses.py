@@ -32,9 +32,7 @@ def _check(true_boxes: Tensor, steps: Tensor, valid: Tensor | None) -> Tensor:
     if valid is None:
         return torch.ones(true_boxes.shape[:2], dtype=torch.bool, device=true_boxes.device)
     if valid.shape != true_boxes.shape[:2] or valid.dtype != torch.bool:
-        raise ValueError(
-            f"valid must be bool {tuple(true_boxes.shape[:2])}, got {valid.dtype} {tuple(valid.shape)}"
-        )
+        raise ValueError(f"valid must be bool {tuple(true_boxes.shape[:2])}, got {valid.dtype} {tuple(valid.shape)}")
     return valid
 
 

@@ -50,8 +50,6 @@ def average_precision(
     metric.warn_on_many_detections = False
     logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it announces every evaluation at INFO
     keep = ("boxes", "scores", "labels")
-    metric.update(
-        [{k: d[k] for k in keep} for d in detections], [{k: t[k] for k in keep if k in t} for t in targets]
-    )
+    metric.update([{k: d[k] for k in keep} for d in detections], [{k: t[k] for k in keep if k in t} for t in targets])
     result = metric.compute()
     return {name: float(result[name]) for name in ("map", "map_50", "map_75")}

@@ -105,9 +105,7 @@ class CoderSpace:
         return torch.cat((centre - half, centre + half), dim=-1)
 
     def accumulate(self, offsets: Tensor) -> Tensor:
-        log_size = (
-            (offsets[..., 2:] / offsets.new_tensor(self.weights[2:])).cumsum(dim=1).clamp(max=self.log_limit)
-        )
+        log_size = (offsets[..., 2:] / offsets.new_tensor(self.weights[2:])).cumsum(dim=1).clamp(max=self.log_limit)
         before = torch.cat((torch.zeros_like(log_size[:, :1]), log_size[:, :-1]), dim=1)
         shift = (offsets[..., :2] * before.exp()).cumsum(dim=1)
         return torch.cat((shift, log_size * offsets.new_tensor(self.weights[2:])), dim=-1)

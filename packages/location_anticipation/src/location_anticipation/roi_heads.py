@@ -63,14 +63,10 @@ class AnticipationRoIHeads(RoIHeads):
         proposals, matched, labels, regression_targets = self.select_training_samples(proposals, targets)
         pooled = self.box_roi_pool(features, proposals, image_shapes)
         class_logits, box_regression = self.box_predictor(self.box_head(pooled))
-        loss_classifier, loss_box_reg = fastrcnn_loss(
-            class_logits, box_regression, labels, regression_targets
-        )
+        loss_classifier, loss_box_reg = fastrcnn_loss(class_logits, box_regression, labels, regression_targets)
         losses = {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg}
         if self.trajectory_head is not None and targets is not None:
-            loss = self._trajectory_loss(
-                pooled, box_regression, proposals, matched, labels, image_shapes, targets
-            )
+            loss = self._trajectory_loss(pooled, box_regression, proposals, matched, labels, image_shapes, targets)
             losses["loss_trajectory"] = loss
         return losses
 
@@ -153,9 +149,7 @@ class AnticipationRoIHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
     ) -> None:
         """Add ``trajectories`` (N, T, 4), clipped to the image, to every detection; one call for all images."""
-        relative = torch.cat(
-            [_relative_boxes(d["boxes"], s) for d, s in zip(result, image_shapes, strict=True)]
-        )
+        relative = torch.cat([_relative_boxes(d["boxes"], s) for d, s in zip(result, image_shapes, strict=True)])
         labels = torch.cat([detection["labels"] for detection in result])
         raw = _of_class(head(pooled[torch.cat(kept)], relative), labels, head).float()
         boxes = torch.cat([detection["boxes"] for detection in result])

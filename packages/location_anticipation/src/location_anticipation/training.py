@@ -144,9 +144,7 @@ def train(
         )  # fmt: skip
         for iteration in steps:
             started = time.perf_counter()
-            torch.manual_seed(
-                _torch_seed(config.seed, iteration + 1 + config.iterations * fabric.global_rank)
-            )
+            torch.manual_seed(_torch_seed(config.seed, iteration + 1 + config.iterations * fabric.global_rank))
             images, targets = _batch(data, config, iteration, fabric)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(iteration, config)
@@ -271,6 +269,4 @@ def _resume(
 def _log_progress(done: int, config: TrainConfig, losses: dict[str, Tensor], seconds: float) -> None:
     parts = " ".join(f"{name.removeprefix('loss_')} {value.item():.3f}" for name, value in losses.items())
     remaining = math.ceil((config.iterations - done) * seconds / max(done, 1))
-    _log.info(
-        "step %d/%d  %s  (%.2f s/step, %d s left)", done, config.iterations, parts, seconds / done, remaining
-    )
+    _log.info("step %d/%d  %s  (%.2f s/step, %d s left)", done, config.iterations, parts, seconds / done, remaining)

@@ -26,9 +26,7 @@ class TrajectoryHead(nn.Module):
             (the thesis).
     """
 
-    def __init__(
-        self, in_features: int, horizon: int, hidden: int = 1024, num_classes: int | None = None
-    ) -> None:
+    def __init__(self, in_features: int, horizon: int, hidden: int = 1024, num_classes: int | None = None) -> None:
         super().__init__()
         if horizon < 1:
             raise ValueError(f"horizon T must be at least 1, got {horizon}")
@@ -46,9 +44,7 @@ class TrajectoryHead(nn.Module):
 
     def time_indices(self) -> Tensor:
         """(T, 1): l/T for l = 1..T, the time index scaled to (0, 1]."""
-        steps = torch.arange(
-            1, self.horizon + 1, device=self.fc_time.weight.device, dtype=self.fc_time.weight.dtype
-        )
+        steps = torch.arange(1, self.horizon + 1, device=self.fc_time.weight.device, dtype=self.fc_time.weight.dtype)
         return (steps / self.horizon)[:, None]
 
     def forward(self, features: Tensor, boxes: Tensor) -> Tensor:

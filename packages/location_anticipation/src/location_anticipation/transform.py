@@ -20,9 +20,7 @@ class TrajectoryTransform(GeneralizedRCNNTransform):
     every box by the share of the image that is padding).
     """
 
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         old = (int(image.shape[-2]), int(image.shape[-1]))
         image, target = super().resize(image, target)
         if target is not None and "trajectories" in target:

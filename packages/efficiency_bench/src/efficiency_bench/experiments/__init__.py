@@ -7,8 +7,7 @@ from .base import Context, Experiment, Outcome
 __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
 
 _EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (moving_digits_detection.EXPERIMENT, video_detection_speed.EXPERIMENT)
+    experiment.name: experiment for experiment in (moving_digits_detection.EXPERIMENT, video_detection_speed.EXPERIMENT)
 }
 
 

@@ -4,8 +4,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from location_anticipation import DetectorConfig
-
 from ..records import Metric
 from .base import Context, Experiment, Outcome
 
@@ -50,6 +48,8 @@ class Settings:
 
 def run(settings: Settings, context: Context) -> Outcome:
     """Train on the train split (resuming what `context.folder` holds), evaluate on the test split."""
+    # Imported here: the workflow reads settings of all experiments at every start and needs none of this.
+    from location_anticipation import DetectorConfig
     from location_anticipation.data import Keyframes, TrackVideos
     from location_anticipation.evaluation import evaluate
     from location_anticipation.training import TrainConfig, train

@@ -1,11 +1,12 @@
 """Speed, multiply-adds and memory of detection in video: every frame against keyframes only (table 2.4, figure 2.5)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from location_anticipation import AnticipationRCNN, DetectorConfig, build_detector
-from location_anticipation.video import VideoDetector
 from torch import Tensor, nn
 
 from ..flops import count_macs, cross_check
@@ -13,6 +14,9 @@ from ..memory import saved_bytes
 from ..records import Metric
 from ..speed import interleave, protocol, ratio
 from .base import Context, Experiment, Outcome
+
+if TYPE_CHECKING:
+    from location_anticipation import AnticipationRCNN
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def detectors(settings: Settings, seed: int) -> tuple[AnticipationRCNN, Anticipa
     proposals pass the score threshold and NMS leaves as many boxes as a frame may have, or nearly so. For the
     trajectory head this is the worst case.
     """
+    from location_anticipation import DetectorConfig, build_detector
+
     config = DetectorConfig(
         num_classes=settings.classes,
         horizon=settings.horizon,
@@ -83,13 +89,9 @@ def run(settings: Settings, context: Context) -> Outcome:
     clip = list(frames.to(context.device))
 
     candidates: dict[str, Callable[[], object]] = {"per_frame": _candidate(plain, clip[:1], 1)}
-    candidates |= {
-        f"step{step}": _candidate(anticipating, clip[:step], step) for step in settings.keyframe_steps
-    }
+    candidates |= {f"step{step}": _candidate(anticipating, clip[:step], step) for step in settings.keyframe_steps}
     units = {"per_frame": 1} | {f"step{step}": step for step in settings.keyframe_steps}
-    timed = interleave(
-        candidates, units=units, rounds=settings.rounds, warmup=settings.warmup, device=context.device
-    )
+    timed = interleave(candidates, units=units, rounds=settings.rounds, warmup=settings.warmup, device=context.device)
 
     image = clip[0]
     macs = {
@@ -118,9 +120,7 @@ def run(settings: Settings, context: Context) -> Outcome:
             f"flops_g_{name}": Metric(macs[which] / covered / 1e9, "GMAC/frame"),
             f"activation_mb_{name}": Metric(saved[which] / covered / 1e6, "MB/frame"),
         }
-    details = protocol(
-        timed, "latency, batch 1, model only: frames are on the device, nothing is decoded"
-    ) | {
+    details = protocol(timed, "latency, batch 1, model only: frames are on the device, nothing is decoded") | {
         "frames": "uniform noise",
         "input_size": [settings.height, settings.width],
         "dtype": "float32",
@@ -133,6 +133,8 @@ def run(settings: Settings, context: Context) -> Outcome:
 
 
 def _candidate(model: AnticipationRCNN, clip: list[Tensor], step: int) -> Callable[[], object]:
+    from location_anticipation.video import VideoDetector
+
     detector = VideoDetector(model, step)
     return lambda: [found.boxes for found in detector(clip)]
 
