@@ -55,6 +55,9 @@ class DetectorConfig:
     """Width of the two FC layers that classify a proposal."""
     trajectory_hidden: int = 1024
     """Width of the middle layer of the trajectory head."""
+    trajectory_features: str = "pooled"
+    """What the trajectory head knows of a box: ``pooled``, the feature map of its area (thesis), or ``box_head``, the
+    representation the detector classifies it by, which is shorter and cheaper and couples the two tasks more closely."""
     class_agnostic: bool = True
     """One trajectory per box (thesis), or one per box and class (released code)."""
     loss: str = "traj"
@@ -63,6 +66,9 @@ class DetectorConfig:
     """Offset space: ``image`` (thesis) or ``coder`` (released code)."""
     cumulative_end: str = "every"
     """Cumulative loss at ``every`` l (thesis) or up to one ``random`` l per iteration (released code)."""
+    box_beta: float = 1 / 9
+    """Where the smooth L1 of the detector's own box loss turns from square to linear, in box-coder units: torchvision's
+    1/9; Fast R-CNN and the released code of the thesis have 1."""
     keyframe: str = "predicted"
     """Keyframe box the trajectory loss measures from: ``predicted`` (equation 2.2), ``detached`` or ``true`` (see
     :class:`TrajectoryCriterion`)."""
@@ -87,6 +93,8 @@ class DetectorConfig:
             raise ValueError(f"backbone must be one of {BACKBONES}, got {self.backbone!r}")
         if self.fpn and len(self.anchor_sizes) != 5:
             raise ValueError(f"FPN has five levels and needs five anchor sizes, got {self.anchor_sizes}")
+        if self.trajectory_features not in ("pooled", "box_head"):
+            raise ValueError(f"trajectory_features must be 'pooled' or 'box_head', got {self.trajectory_features!r}")
         self.criterion()
 
     def criterion(self) -> TrajectoryCriterion:
@@ -153,7 +161,8 @@ class AnticipationRCNN(FasterRCNN):
         head = None
         if config.horizon > 0:
             classes = None if config.class_agnostic else config.num_classes
-            head = TrajectoryHead(config.channels * 7 * 7, config.horizon, config.trajectory_hidden, classes)
+            features = config.channels * 7 * 7 if config.trajectory_features == "pooled" else config.representation
+            head = TrajectoryHead(features, config.horizon, config.trajectory_hidden, classes)
         self.roi_heads = AnticipationRoIHeads(
             pool,
             box_head,
@@ -166,6 +175,8 @@ class AnticipationRCNN(FasterRCNN):
             score_thresh=config.score_threshold,
             nms_thresh=config.nms_threshold,
             detections_per_img=config.detections_per_image,
+            box_beta=config.box_beta,
+            trajectory_features=config.trajectory_features,
             trajectory_head=head,
             criterion=config.criterion(),
             trajectory_weight=config.trajectory_weight,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from location_anticipation.criterion import TrajectoryCriterion
@@ -21,6 +21,8 @@ class AnticipationRoIHeads(RoIHeads):
     RoI features their proposals were classified by, so that it costs no second pooling.
 
     Args:
+        box_beta: where the smooth L1 of the box loss turns from square to linear (1/9 in torchvision).
+        trajectory_features: what the trajectory head is given, ``pooled`` features or the ``box_head``'s output.
         trajectory_head: the subnetwork, or None for a plain detector.
         criterion: the trajectory loss and its decoding.
         trajectory_weight: factor of the trajectory loss in ``loss_trajectory``.
@@ -30,12 +32,16 @@ class AnticipationRoIHeads(RoIHeads):
     def __init__(
         self,
         *args: object,
+        box_beta: float,
+        trajectory_features: str,
         trajectory_head: TrajectoryHead | None,
         criterion: TrajectoryCriterion,
         trajectory_weight: float,
         **kwargs: object,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.box_beta = box_beta
+        self.trajectory_features = trajectory_features
         self.trajectory_head = trajectory_head
         self.criterion = criterion
         self.trajectory_weight = trajectory_weight
@@ -50,8 +56,10 @@ class AnticipationRoIHeads(RoIHeads):
         if self.training:
             return [], self._losses(features, proposals, image_shapes, targets)
         pooled = self.box_roi_pool(features, proposals, image_shapes)
-        class_logits, box_regression = self.box_predictor(self.box_head(pooled))
-        return self._detections(pooled, class_logits, box_regression, proposals, image_shapes), {}
+        represented = self.box_head(pooled)
+        class_logits, box_regression = self.box_predictor(represented)
+        known = pooled if self.trajectory_features == "pooled" else represented
+        return self._detections(known, class_logits, box_regression, proposals, image_shapes), {}
 
     def _losses(
         self,
@@ -62,17 +70,23 @@ class AnticipationRoIHeads(RoIHeads):
     ) -> dict[str, Tensor]:
         proposals, matched, labels, regression_targets = self.select_training_samples(proposals, targets)
         pooled = self.box_roi_pool(features, proposals, image_shapes)
-        class_logits, box_regression = self.box_predictor(self.box_head(pooled))
-        loss_classifier, loss_box_reg = fastrcnn_loss(class_logits, box_regression, labels, regression_targets)
-        losses = {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg}
+        represented = self.box_head(pooled)
+        class_logits, box_regression = self.box_predictor(represented)
+        losses = {
+            "loss_classifier": F.cross_entropy(class_logits, torch.cat(labels)),
+            "loss_box_reg": _box_loss(
+                box_regression, torch.cat(labels), torch.cat(list(regression_targets)), self.box_beta
+            ),
+        }
         if self.trajectory_head is not None and targets is not None:
-            loss = self._trajectory_loss(pooled, box_regression, proposals, matched, labels, image_shapes, targets)
+            known = pooled if self.trajectory_features == "pooled" else represented
+            loss = self._trajectory_loss(known, box_regression, proposals, matched, labels, image_shapes, targets)
             losses["loss_trajectory"] = loss
         return losses
 
     def _trajectory_loss(
         self,
-        pooled: Tensor,
+        known: Tensor,
         box_regression: Tensor,
         proposals: list[Tensor],
         matched: list[Tensor],
@@ -92,14 +106,14 @@ class AnticipationRoIHeads(RoIHeads):
         inputs = torch.cat([_relative_boxes(boxes, size) for boxes, size in zip(
             key_boxes.detach().split([int((part > 0).sum()) for part in labels]), image_shapes, strict=True
         )])  # fmt: skip
-        raw = _of_class(head(pooled[positive], inputs), positive_labels, head).float()
+        raw = _of_class(head(known[positive], inputs), positive_labels, head).float()
         true_boxes, valid = _matched_trajectories(targets, matched, labels, head.horizon)
         per_object = self.criterion(true_boxes, key_boxes, raw, valid)
         return self.trajectory_weight * per_object.sum() / max(all_labels.numel(), 1)
 
     def _detections(
         self,
-        pooled: Tensor,
+        known: Tensor,
         class_logits: Tensor,
         box_regression: Tensor,
         proposals: list[Tensor],
@@ -118,7 +132,7 @@ class AnticipationRoIHeads(RoIHeads):
             kept.append(rows + offset)
             offset += count
         if self.trajectory_head is not None:
-            self._anticipate(self.trajectory_head, pooled, result, kept, image_shapes)
+            self._anticipate(self.trajectory_head, known, result, kept, image_shapes)
         return result
 
     def _select(self, boxes: Tensor, scores: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -143,7 +157,7 @@ class AnticipationRoIHeads(RoIHeads):
     def _anticipate(
         self,
         head: TrajectoryHead,
-        pooled: Tensor,
+        known: Tensor,
         result: list[dict[str, Tensor]],
         kept: list[Tensor],
         image_shapes: list[tuple[int, int]],
@@ -151,13 +165,20 @@ class AnticipationRoIHeads(RoIHeads):
         """Add ``trajectories`` (N, T, 4), clipped to the image, to every detection; one call for all images."""
         relative = torch.cat([_relative_boxes(d["boxes"], s) for d, s in zip(result, image_shapes, strict=True)])
         labels = torch.cat([detection["labels"] for detection in result])
-        raw = _of_class(head(pooled[torch.cat(kept)], relative), labels, head).float()
+        raw = _of_class(head(known[torch.cat(kept)], relative), labels, head).float()
         boxes = torch.cat([detection["boxes"] for detection in result])
         trajectories = self.criterion.decode(boxes, raw)
         for detection, part, size in zip(
             result, trajectories.split([len(rows) for rows in kept]), image_shapes, strict=True
         ):
             detection["trajectories"] = clip_boxes_to_image(part, size)
+
+
+def _box_loss(box_regression: Tensor, labels: Tensor, targets: Tensor, beta: float) -> Tensor:
+    """Smooth L1 of the positive proposals' class-specific deltas, over the number of all: torchvision's, any beta."""
+    positive = torch.where(labels > 0)[0]
+    predicted = box_regression.unflatten(1, (-1, 4))[positive, labels[positive]]
+    return F.smooth_l1_loss(predicted, targets[positive], beta=beta, reduction="sum") / labels.numel()
 
 
 def _relative_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
