@@ -63,13 +63,13 @@ class ImageSpace:
         return _xywh(boxes).diff(dim=1)
 
     def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
-        """Pixels from tenths of the keyframe box's width and height.
+        """Pixels from tenths of the keyframe box's width and height over the whole trajectory.
 
-        A network that puts out pixels learns them at a rate that depends on the size of the image. A tenth of the box
-        is the unit of the box coder, so one recipe serves both spaces and every resolution.
+        A network that puts out pixels learns at a rate that depends on the size of the image and on T, since every
+        offset counts in all later steps. With this unit, the box coder's, spread over T steps, one recipe serves all.
         """
         size = (key_boxes[:, 2:] - key_boxes[:, :2]).detach()
-        return raw * 0.1 * torch.cat((size, size), dim=1)[:, None]
+        return raw * (0.1 / raw.shape[1]) * torch.cat((size, size), dim=1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class CoderSpace:
         return self._encode(boxes[:, :-1], boxes[:, 1:])
 
     def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
-        """Box-coder deltas have no unit: nothing to do."""
-        return raw
+        """Box-coder deltas from their sum over the trajectory, as :meth:`ImageSpace.from_raw`."""
+        return raw / raw.shape[1]
 
 
 def offset_space(name: str) -> OffsetSpace:

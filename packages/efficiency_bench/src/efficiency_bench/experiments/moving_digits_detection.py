@@ -24,7 +24,7 @@ class Settings:
     """Keyframes per step."""
     learning_rate: float = 0.02
     """Learning rate of SGD after warm-up."""
-    trajectory_weight: float = 0.1
+    trajectory_weight: float = 0.05
     """Factor of the trajectory loss, which in pixels is an order of magnitude above the detector's own losses."""
     trajectory_beta: float = 4.0
     """Pixels at which the smooth L1 of the trajectory loss turns from square to linear."""
