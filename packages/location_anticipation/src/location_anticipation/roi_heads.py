@@ -102,7 +102,7 @@ class AnticipationRoIHeads(RoIHeads):
         positive_labels = all_labels[positive]
         regression = box_regression.unflatten(1, (-1, 4))[positive, positive_labels]
         # float32 throughout: pixel coordinates do not fit the eight bits of a bfloat16 mantissa.
-        key_boxes = self.box_coder.decode(regression.float(), [torch.cat(proposals)[positive]])[:, 0]
+        key_boxes = self.box_coder.decode_single(regression.float(), torch.cat(proposals)[positive])
         inputs = torch.cat([_relative_boxes(boxes, size) for boxes, size in zip(
             key_boxes.detach().split([int((part > 0).sum()) for part in labels]), image_shapes, strict=True
         )])  # fmt: skip
