@@ -19,7 +19,12 @@ def write_videos(tmp_path: Path) -> Writer:
     """A function that writes a track-video file: bright squares of two sizes (the classes) that move right or down."""
 
     def write(
-        name: str = "videos.h5", videos: int = 4, frames: int = 10, objects: int = 1, side: int = 64, **attributes: object
+        name: str = "videos.h5",
+        videos: int = 4,
+        frames: int = 10,
+        objects: int = 1,
+        side: int = 64,
+        **attributes: object,
     ) -> Path:
         rng = np.random.default_rng(0)
         video = np.zeros((videos, frames, side, side), np.uint8)

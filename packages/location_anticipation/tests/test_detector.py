@@ -99,7 +99,9 @@ def test_the_losses_of_the_boxes_are_torchvisions(tiny: Tiny) -> None:
 @pytest.mark.parametrize("agnostic", [True, False])
 def test_trajectories_belong_to_the_boxes_they_start_from(tiny: Tiny, agnostic: bool, features: str) -> None:
     """Recomputed box by box with the plain head; and the head sees no box that NMS has dropped."""
-    model = detector(tiny(class_agnostic=agnostic, trajectory_features=features, detections_per_image=7, score_threshold=0.0))
+    model = detector(
+        tiny(class_agnostic=agnostic, trajectory_features=features, detections_per_image=7, score_threshold=0.0)
+    )
     heads, head = model.roi_heads, model.roi_heads.trajectory_head
     seen: list[tuple[Tensor, Tensor]] = []
     head.register_forward_hook(lambda module, given, out: seen.append(given))

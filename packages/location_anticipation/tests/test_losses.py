@@ -112,7 +112,7 @@ def test_absent_steps_cost_nothing_whatever_they_hold(space: OffsetSpace) -> Non
         loss = trajectory_loss(truth, key, delta, valid, space=space)
         loss.sum().backward()
         results.append((loss.detach(), delta.grad))
-    for (a, b) in zip(*results, strict=True):
+    for a, b in zip(*results, strict=True):
         assert a is not None and b is not None and torch.isfinite(b).all()
         torch.testing.assert_close(a, b)
     grad = results[0][1]

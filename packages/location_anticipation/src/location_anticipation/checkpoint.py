@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from location_anticipation.detector import AnticipationRCNN, DetectorConfig, build_detector
-from location_anticipation.errors import UsageError
+from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.files import atomic_path
 
 __all__ = ["load_detector", "read_tensors", "save_detector", "write_tensors"]
@@ -25,7 +25,7 @@ def write_tensors(path: str | Path, content: dict[str, Any]) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # what torch's zip writer makes of a full disk
-            raise OSError(f"torch could not write it: {error}") from error
+            raise WorkError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
 
 
 def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
         raise UsageError(f"{path}: no such file; expected a checkpoint of location_anticipation")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(f"{path}: not a readable checkpoint ({reason})") from error
     found = content.get("format") if isinstance(content, dict) else None

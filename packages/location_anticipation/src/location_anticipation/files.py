@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from location_anticipation.errors import WorkError
 
 __all__ = ["atomic_path"]
 
+# What the storage answers when it cannot take the bytes. Other errors of a block are not about its output.
+_STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -21,12 +25,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         WorkError: if the file cannot be written, on a full disk for example.
     """
     path = Path(path)
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
-        temporary = Path(name)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
         yield temporary
         # mkstemp makes files private to their owner; outputs follow the user's umask as any other file does.
         umask = os.umask(0)
@@ -34,7 +40,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
-        raise WorkError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if error.errno in _STORAGE_ERRORS or name in (str(error.filename), str(error.filename2)):
+            raise _cannot_write(path, error) from error
+        raise
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> WorkError:
+    return WorkError(f"{path}: cannot be written ({error.strerror or error})")

@@ -31,10 +31,13 @@ class Settings:
     keyframe: Literal["predicted", "detached", "true"] = "true"
     """Box the trajectory is measured from while training. Equation 2.2 has the predicted one; a detector trained from
     scratch is some pixels off for most of 1,250 iterations, and those errors, counted at every l, would drown the motion."""
-    trajectory_features: Literal["pooled", "box_head"] = "box_head"
-    """What the trajectory head knows of a box; the thesis's pooled features learn ten directions from 200 digits less well."""
+    trajectory_features: Literal["pooled", "box_head"] = "pooled"
+    """What the trajectory head knows of a box: the feature map of its area (thesis), or the box head's representation."""
+    class_agnostic: bool = False
+    """One trajectory per box, or one per box and class as in the released code: with 200 digits to learn ten directions
+    from, leaving the digit to the classifier is what generalises."""
     box_beta: float = 1.0
-    """The same for the detector's box loss, in box-coder units; 1 as in Fast R-CNN and the released code."""
+    """Where the detector's own smooth L1 box loss turns linear, in box-coder units; 1 as in Fast R-CNN and the release."""
     loss: Literal["bag", "sigma", "bag_delta", "traj"] = "traj"
     """Trajectory loss: equations 2.1, 2.2, 2.3, 2.4."""
     space: Literal["image", "coder"] = "image"
@@ -83,6 +86,7 @@ def run(settings: Settings, context: Context) -> Outcome:
         trajectory_beta=settings.trajectory_beta,
         keyframe=settings.keyframe,
         trajectory_features=settings.trajectory_features,
+        class_agnostic=settings.class_agnostic,
         box_beta=settings.box_beta,
     )
     recipe = TrainConfig(
