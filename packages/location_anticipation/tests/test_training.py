@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         return {k: v * float("nan") for k, v in losses.items()} if len(calls) == 4 else losses  # type: ignore[union-attr]
 
     monkeypatch.setattr(AnticipationRCNN, "forward", breaking)
-    with pytest.raises(WorkError, match="not finite at step 3.*learning_rate"):
+    with pytest.raises(WorkError, match=r"not finite at step 3.*learning_rate"):
         train(data, tiny(), SHORT, tmp_path)
     kept = read_tensors(tmp_path / "training.pt", "location_anticipation.training/1")
     assert kept["iteration"] == 2
@@ -213,7 +213,7 @@ def test_files_that_are_no_detector(tiny: Tiny, tmp_path: Path) -> None:
         load_detector(path)
     del content["config"]["loss"]
     torch.save(content, path)
-    with pytest.raises(UsageError, match="another version.*loss"):
+    with pytest.raises(UsageError, match=r"another version.*loss"):
         load_detector(path)
 
 
