@@ -1,0 +1,153 @@
+"""`effbench`: real runs at the smallest scale, and wrong input in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from efficiency_bench.cli import main
+from efficiency_bench.records import load_record
+from synthetic_datasets import MovingDigitsConfig, build, get_generator
+
+TINY = [
+    "iterations=2", "batch_size=2", "channels=16", "representation=16", "rois_per_image=8", "keyframe_step=8",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "moving_digits-sklearn"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EFFICIENCY_DATA", raising=False)
+        build(get_generator("moving-digits"), MovingDigitsConfig(train=10, test=10), folder)
+    return folder
+
+
+def status(*arguments: object) -> int:
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def train(digits: Path, out: Path, *more: str) -> int:
+    settings = [text for setting in [*TINY, *more] for text in ("--set", setting)]
+    return status(
+        "run",
+        "moving_digits_detection",
+        *settings,
+        "--data",
+        f"moving_digits={digits}",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
+
+
+def test_a_training_run_and_its_record(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run.json"
+    assert train(digits, out) == 0
+    record = load_record(out)
+    assert record.kind == "train" and record.seed == 0 and record.settings["iterations"] == 2
+    assert record.data["moving_digits"]["name"] == "MovingDigits" and len(record.data["moving_digits"]["digest"]) == 64
+    assert record.metrics["keyframe_map"].unit == "%" and 0 <= record.metrics["trajectory_iou"].value <= 1
+    assert record.protocol["keyframes"] == 40 and record.protocol["frames"] == 320
+    assert {"efficiency_bench", "location_anticipation"} == set(record.sources)
+    assert "keyframe_map" in capsys.readouterr().out
+    again = tmp_path / "again.json"
+    assert train(digits, again) == 0
+    timeless = [
+        {name: metric.value for name, metric in load_record(path).metrics.items() if "time" not in name}
+        for path in (out, again)
+    ]
+    assert timeless[0] == timeless[1], "same seed, same device, same numbers"
+
+
+def test_the_plain_detector_has_no_trajectories(digits: Path, tmp_path: Path) -> None:
+    assert train(digits, tmp_path / "plain.json", "motion=none", "horizon=0") == 0
+    metrics = load_record(tmp_path / "plain.json").metrics
+    assert "trajectory_iou" not in metrics and "no_motion_iou" in metrics
+
+
+def test_checkpoints_of_other_source_code_are_not_continued(
+    digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run.json"
+    assert train(digits, out) == 0
+    note = tmp_path / "run" / "sources.json"
+    before = (tmp_path / "run" / "training.pt").stat().st_mtime_ns
+    assert train(digits, out) == 0
+    assert (tmp_path / "run" / "training.pt").stat().st_mtime_ns == before, "finished, nothing to train"
+    note.write_text(json.dumps({"location_anticipation": "of another day"}))
+    assert train(digits, out) == 0
+    assert (tmp_path / "run" / "training.pt").stat().st_mtime_ns > before
+    assert "the source has changed" in caplog.text
+
+
+def test_a_folder_that_is_not_the_runs_own_is_left_alone(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter2.tex").write_text("precious")
+    assert train(digits, tmp_path / "thesis.json") == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "thesis" / "chapter2.tex").read_text() == "precious"
+
+
+def test_a_measurement_and_its_record(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    small = ["backbone=resnet18", "height=96", "width=128", "rounds=2", "warmup=1", "proposals=50", "horizon=4"]
+    settings = [text for setting in [*small, "keyframe_steps=[2,4]"] for text in ("--set", setting)]
+    assert status("measure", "video_detection_speed", *settings, "--device", "cpu", "--out", out) == 0
+    record = load_record(out)
+    value = {name: metric.value for name, metric in record.metrics.items()}
+    assert value["speedup_per_frame"] == 1 and value["fps_step4"] > value["fps_step2"] > 0
+    head = value["head_macs_share"] / 100
+    assert head > 0 and value["flops_g_step4"] == pytest.approx(value["flops_g_per_frame"] * (1 + head) / 4)
+    assert value["activation_mb_step2"] == pytest.approx(2 * value["activation_mb_step4"])
+    assert record.protocol["boxes_per_keyframe"] > 10, "the trajectory head has something to do"
+    assert record.protocol["fvcore_over_torch_macs"] == pytest.approx(1)
+    assert record.protocol["units"] == {"per_frame": 1, "step2": 2, "step4": 4}
+
+
+def test_wrong_use_is_one_line_and_status_2(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.json"
+    broken = tmp_path / "moving_digits-broken"
+    broken.mkdir()
+    for split in ("train", "test"):
+        content = (digits / f"{split}.h5").read_bytes()
+        (broken / f"{split}.h5").write_bytes(content[: len(content) // 2])
+    name = "moving_digits_detection"
+    cases: list[tuple[str, list[object]]] = [
+        ("unknown experiment 'speed'", ["run", "speed", "--out", out]),
+        ("use effbench measure", ["run", "video_detection_speed", "--out", out]),
+        ("unknown setting 'iterationz'", ["run", name, "--set", "iterationz=3", "--out", out]),
+        ("expected a whole number", ["run", name, "--set", "iterations=many", "--out", out]),
+        ("--data moving_digits=DIR", ["run", name, "--out", out]),
+        ("no such folder", ["run", name, "--data", f"moving_digits={tmp_path / 'none'}", "--out", out]),
+        ("build it again", ["run", name, "--data", f"moving_digits={broken}", "--out", out]),
+        ("this experiment reads", ["measure", "video_detection_speed", "--data", f"digits={digits}", "--out", out]),
+        ("device 'tpu'", ["run", name, "--data", f"moving_digits={digits}", "--device", "tpu", "--out", out]),
+        ("not installed", ["digest", "no_such_package"]),
+        ("cannot be read", ["tabulate", tmp_path / "t.yaml", "--preset-file", "p", "--runs", tmp_path, "--out", out]),
+    ]
+    if not torch.cuda.is_available():
+        cases.append(("cuda", ["run", name, "--data", f"moving_digits={digits}", "--device", "cuda", "--out", out]))
+    for message, arguments in cases:
+        assert status(*arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error, error
+        assert not out.exists()
+    assert status("run", "speed", "--out", out, "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_list_and_digest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("list") == 0
+    listed = capsys.readouterr().out
+    assert "moving_digits_detection (kind train; data: moving_digits)" in listed and "iterations = 1250" in listed
+    assert status("digest", "efficiency_bench") == 0
+    assert len(capsys.readouterr().out.strip()) == 64
