@@ -1,8 +1,9 @@
-"""Tiny data and models that the tests of this package share."""
+"""What several test files need: a small track-video file, a small detector, one thread."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,41 +12,62 @@ import torch
 
 from location_anticipation import DetectorConfig
 
-Writer = Callable[..., Path]
+SIDE = 14
+TRAVEL = {0: (2, 0), 1: (0, 2)}
+"""Pixels per frame, (x, y), by class: class 0 moves right, class 1 moves down."""
+
+
+def moving_squares(videos: int, frames: int, size: int, seed: int) -> dict[str, np.ndarray]:
+    """Videos of one bright square each, filled (class 0) or hollow (class 1), whose class decides where it goes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(videos, dtype=np.int64)[:, None] % 2
+    video = rng.integers(0, 40, (videos, frames, size, size), dtype=np.uint8)
+    boxes = np.zeros((videos, frames, 1, 4), dtype=np.float32)
+    for v in range(videos):
+        step = np.array(TRAVEL[int(labels[v, 0])])
+        start = rng.integers(0, size - SIDE - (frames - 1) * step + 1)
+        for t in range(frames):
+            x, y = start + t * step
+            boxes[v, t, 0] = x, y, x + SIDE, y + SIDE
+            video[v, t, y : y + SIDE, x : x + SIDE] = 230
+            if labels[v, 0] == 1:
+                video[v, t, y + 4 : y + SIDE - 4, x + 4 : x + SIDE - 4] = 20
+    return {"video": video, "boxes": boxes, "present": np.ones((videos, frames, 1), dtype=bool), "labels": labels}
 
 
 @pytest.fixture
-def write_videos(tmp_path: Path) -> Writer:
-    """A function that writes a track-video file: bright squares of two sizes (the classes) that move right or down."""
+def write_tracks(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a track-video file into the test's folder.
+
+    ``arrays`` replaces or, with None, leaves out arrays of the file; ``attributes`` does so for attributes.
+    """
 
     def write(
-        name: str = "videos.h5",
+        name: str = "train.h5",
+        *,
         videos: int = 4,
-        frames: int = 10,
-        objects: int = 1,
-        side: int = 64,
-        **attributes: object,
+        frames: int = 6,
+        size: int = 48,
+        seed: int = 0,
+        arrays: dict[str, np.ndarray | None] | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> Path:
-        rng = np.random.default_rng(0)
-        video = np.zeros((videos, frames, side, side), np.uint8)
-        boxes = np.zeros((videos, frames, objects, 4), np.float32)
-        labels = (np.arange(videos)[:, None] + np.arange(objects)) % 2
-        for v in range(videos):
-            for o in range(objects):
-                size = 16 if labels[v, o] == 0 else 26
-                x, y = rng.integers(0, side - size - frames, 2)
-                for t in range(frames):
-                    left, top = (x + t, y) if labels[v, o] == 0 else (x, y + t)
-                    boxes[v, t, o] = left, top, left + size, top + size
-                    video[v, t, top : top + size, left : left + size] = 255
+        content: dict[str, Any] = moving_squares(videos, frames, size, seed) | (arrays or {})
+        facts = {
+            "format": "track-video",
+            "format_version": 1,
+            "name": "Squares",
+            "source": "generated",
+            "class_names": json.dumps(["filled", "hollow"]),
+            "content_digest": f"{videos}-{frames}-{size}-{seed}",
+        } | (attributes or {})
         path = tmp_path / name
         with h5py.File(path, "w") as file:
-            file["video"], file["boxes"] = video, boxes
-            file["present"] = np.ones((videos, frames, objects), bool)
-            file["labels"] = labels.astype(np.int64)
-            known = {"format": "track-video", "name": "Squares", "source": "test", "content_digest": "0" * 64}
-            known |= {"class_names": json.dumps(["small", "large"])}
-            file.attrs.update(known | attributes)
+            for key, array in content.items():
+                if array is not None:
+                    options = {"chunks": (1, *array.shape[1:]), "compression": "gzip"} if key == "video" else {}
+                    file.create_dataset(key, data=array, **options)
+            file.attrs.update({key: value for key, value in facts.items() if value is not None})
         return path
 
     return write
@@ -53,19 +75,41 @@ def write_videos(tmp_path: Path) -> Writer:
 
 @pytest.fixture
 def tiny() -> Callable[..., DetectorConfig]:
-    """A function that makes the configuration of a detector small enough for a test."""
+    """A function that makes the configuration of a detector small enough to train in a test."""
 
-    def make(**changes: object) -> DetectorConfig:
-        small: dict[str, object] = dict(
-            num_classes=2, horizon=3, backbone="resnet18", channels=16, representation=16, trajectory_hidden=24,
-            min_size=64, max_size=64, rois_per_image=16, proposals_train=50, proposals_test=30,
-        )  # fmt: skip
-        return DetectorConfig(**(small | changes))  # type: ignore[arg-type]
+    def config(**changes: Any) -> DetectorConfig:
+        small: dict[str, Any] = {
+            "num_classes": 2,
+            "horizon": 3,
+            "backbone": "resnet18",
+            "channels": 32,
+            "representation": 32,
+            "trajectory_hidden": 48,
+            "min_size": 48,
+            "max_size": 80,
+            "proposals_train": 50,
+            "proposals_test": 20,
+            "rois_per_image": 16,
+            "anchor_sizes": (12, 16, 24, 32, 48),
+            "trajectory_weight": 0.05,
+        }
+        return DetectorConfig(**small | changes)
 
-    return make
+    return config
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Small tensors gain nothing from more, and a fixed number keeps results the same on every machine."""
+@pytest.fixture
+def tidy(tmp_path: Path) -> Iterator[None]:
+    """Removes checkpoints after the test: pytest keeps the folders of several sessions, at 90 MB a training."""
+    yield
+    for path in tmp_path.rglob("*.pt"):
+        path.unlink()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One torch thread: small tensors are faster so, and another job on the machine does not get in the way."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

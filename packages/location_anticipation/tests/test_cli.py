@@ -1,157 +1,311 @@
-"""The command: exit statuses, one-line errors, and the way from a data file to a video with boxes."""
+"""The command: exit statuses, errors of one line, and its three tasks from end to end."""
 
 import json
+import logging
+import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 
-from location_anticipation import DetectorConfig, build_detector, save_detector
-from location_anticipation.cli import main, parse_settings
+from location_anticipation import DetectorConfig, build_detector, load_detector, save_detector
+from location_anticipation.cli import main, parse_settings, resolve_device
 from location_anticipation.errors import UsageError
 from location_anticipation.training import TrainConfig
-from location_anticipation.video_io import create_video
 
-Writer = Callable[..., Path]
-Tiny = Callable[..., DetectorConfig]
+pytestmark = pytest.mark.usefixtures("one_thread", "tidy")
+Write = Callable[..., Path]
+Config = Callable[..., DetectorConfig]
+Run = Callable[..., tuple[int, str, str]]
+
 SMALL = [
-    argument
-    for setting in (
-        "backbone=resnet18", "channels=16", "representation=16", "trajectory_hidden=24", "horizon=3", "min_size=64",
-        "max_size=64", "rois_per_image=16", "proposals_train=50", "proposals_test=30", "iterations=2", "batch_size=2",
-    )
-    for argument in ("--set", setting)
+    "horizon=3", "backbone=resnet18", "channels=32", "representation=32", "trajectory_hidden=48", "min_size=48",
+    "max_size=80", "anchor_sizes=[12,16,24,32,48]", "rois_per_image=16", "iterations=2", "batch_size=2",
 ]  # fmt: skip
 
 
-def status(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(ended.value.code or 0)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command; returns exit status, standard output and standard error."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, captured.out, captured.err
+
+    return command
+
+
+def settings(*changes: str) -> list[str]:
+    return [word for assignment in (*SMALL, *changes) for word in ("--set", assignment)]
+
+
+def one_line(error: str) -> str:
+    assert error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error
+    return error
 
 
 @pytest.fixture
-def checkpoint(tiny: Tiny, tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    save_detector(tmp_path / "detector.pt", build_detector(tiny(score_threshold=0.0)), ["small", "large"])
+def checkpoint(tmp_path: Path, tiny: Config) -> Path:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_detector(tiny())
+        torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2)
+        save_detector(tmp_path / "detector.pt", model, ["filled", "hollow"])
     return tmp_path / "detector.pt"
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
-    with create_video(path, 12, (64, 48)) as writer:
-        for t in range(9):
-            image = np.zeros((48, 64, 3), np.uint8)
-            image[10:30, 5 + t : 25 + t] = 255
-            writer.write(image)
-    return path
+    """A video of 8 frames, 64 by 48, of noise that drifts to the right."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for t in range(8):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(noise[:, 16 - 2 * t : 80 - 2 * t]), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return tmp_path / "clip.mp4"
 
 
-def test_from_data_to_figures(write_videos: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_videos(videos=2, frames=6)
-    assert status("train", path, "--out", tmp_path / "run", "--device", "cpu", *SMALL) == 0
-    assert "loss_trajectory" in capsys.readouterr().out
-    detector = tmp_path / "run" / "detector.pt"
-    out = tmp_path / "figures.json"
-    assert status("evaluate", detector, path, "--keyframe-step", 3, "--device", "cpu", "--out", out) == 0
-    figures = json.loads(out.read_text())
-    assert figures["keyframes"] == 4 and figures["frames"] == 12
-    assert 0 <= figures["trajectory_iou"] <= 1 and 0 < figures["no_motion_iou"] < 1
+# Train and evaluate
 
 
-def test_from_a_video_to_boxes(
-    checkpoint: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_train_then_evaluate(tmp_path: Path, write_tracks: Write, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    data, out = write_tracks(), tmp_path / "run"
+    caplog.set_level(logging.INFO)
+    status, printed, _ = run("train", data, "--out", out, "--motion", "linear", "--device", "cpu", *settings())
+    assert status == 0
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "loss_classifier", "loss_box_reg", "loss_trajectory", "loss_objectness", "loss_rpn_box_reg",
+        str(out / "detector.pt"),
+    ]  # fmt: skip
+    assert all(np.isfinite(float(line.split()[1])) for line in lines[:-1])
+    assert any("step 2/2" in message for message in caplog.messages)
+    model, names = load_detector(out / "detector.pt")
+    assert names == ["filled", "hollow"]
+    assert (model.config.horizon, model.config.anchor_sizes) == (3, (12, 16, 24, 32, 48))
+
+    figures = tmp_path / "figures.json"
+    arguments = ("evaluate", out / "detector.pt", data, "--device", "cpu", "--out", figures)
+    status, printed, _ = run(*arguments, "--keyframe-step", 3)
+    assert status == 0
+    assert "trajectory_iou" in printed and "keyframes          8" in printed.splitlines()
+    known = json.loads(figures.read_text())
+    assert (known["keyframes"], known["frames"]) == (8, 24)
+    assert 0 <= known["trajectory_iou"] <= 1 and 0 < known["no_motion_iou"] < 1
+
+    status, printed, _ = run(*arguments)  # every frame a keyframe: there is nothing to anticipate
+    assert status == 0 and "trajectory_iou     nan" in printed
+    assert json.loads(figures.read_text())["trajectory_iou"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "colour=red"], "--set colour=red: expected KEY=VALUE with one of num_classes, horizon"),
+        (["--set", "iterations"], "--set iterations: expected KEY=VALUE"),
+        (["--set", "horizon=-1"], "--set: horizon T must be 0 (plain detector) or more, got -1"),
+        (["--set", "iterations=many"], "--set iterations: expected a whole number, got many"),
+        (["--set", "iterations=2.5"], "--set iterations: expected a whole number, got 2.5"),
+        (["--set", "fpn=1"], "--set fpn: expected true or false, got 1"),
+        (["--set", "backbone=18"], "--set backbone: expected text, got 18"),
+        (["--set", "anchor_sizes=[8,b]"], "--set anchor_sizes: expected whole numbers such as [32,64], got [8,b]"),
+        (["--set", "learning_rate=null"], "--set learning_rate: expected a number, got null"),
+        (["--set", "learning_rate=0"], "--set: learning_rate must be positive, got 0"),
+        (["--set", "backbone=vgg16"], "--set: backbone must be one of"),
+        (["--set", "norm=layer"], "norm must be one of"),
+        (["--set", "num_classes=3"], "has 2 classes, the detector is asked for 3"),
+        (["--backbone-weights", "COCO"], "weights of resnet18 must be one of ('IMAGENET1K_V1',), got 'COCO'"),
+        (
+            ["--motion", "circular"],
+            "--motion must be one of annotated, simulated, linear, random, none, got 'circular'",
+        ),
+        (["--devices", "0"], "--devices must be 1 or more, got 0"),
+        (["--device", "tpu"], "--device must be auto, cpu or cuda, got 'tpu'"),
+    ],
+)
+def test_wrong_usage_of_train(
+    tmp_path: Path, write_tracks: Write, run: Run, arguments: list[str], message: str
 ) -> None:
-    mp4, found = tmp_path / "out.mp4", tmp_path / "out.json"
-    assert status("detect", clip, "--checkpoint", checkpoint, "--keyframe-step", 4, "--score-threshold", 0,
-                  "--device", "cpu", "--out", mp4, "--json", found) == 0  # fmt: skip
-    assert "9 frames, 3 keyframes" in capsys.readouterr().out
-    document = json.loads(found.read_text())
-    assert [frame["keyframe"] for frame in document["frames"]] == [i % 4 == 0 for i in range(9)]
-    assert [category["name"] for category in document["categories"]] == ["small", "large"]
-    assert any(frame["boxes"] for frame in document["frames"]) and mp4.stat().st_size > 500
-
-
-def test_a_damaged_video_gives_what_there_is_and_status_1(
-    checkpoint: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    avi = tmp_path / "cut.mkv"
-    with create_video(tmp_path / "long.mp4", 12, (64, 48)) as writer:
-        for t in range(60):
-            writer.write(np.random.default_rng(t).integers(0, 255, (48, 64, 3), dtype=np.uint8))
-    remux(tmp_path / "long.mp4", avi)
-    avi.write_bytes(avi.read_bytes()[: int(avi.stat().st_size * 0.6)])
-    found = tmp_path / "out.json"
-    assert status("detect", avi, "--checkpoint", checkpoint, "--device", "cpu", "--json", found) == 1
-    assert "warning" in capsys.readouterr().err
-    document = json.loads(found.read_text())
-    assert 5 < len(document["frames"]) < 60 and document["damaged"]
-
-
-def remux(source: Path, target: Path) -> None:
-    import av
-
-    with av.open(str(source)) as one, av.open(str(target), "w") as two:
-        stream = two.add_stream_from_template(one.streams.video[0])
-        for packet in one.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                two.mux(packet)
-
-
-def test_every_kind_of_wrong_use_is_one_line_and_status_2(
-    write_videos: Writer, checkpoint: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, out = write_videos(), tmp_path / "run"
-    text = tmp_path / "text.mp4"
-    text.write_text("no video")
-    cases: list[tuple[str, list[object]]] = [
-        ("no such file", ["train", tmp_path / "no.h5", "--out", out]),
-        ("horizon", ["train", data, "--out", out, "--set", "horizon=-1"]),
-        ("iterationz", ["train", data, "--out", out, "--set", "iterationz=3"]),
-        ("expected KEY=VALUE", ["train", data, "--out", out, "--set", "iterations"]),
-        ("--motion", ["train", data, "--out", out, "--motion", "jumping"]),
-        ("keyframe_step must be at least 1", ["evaluate", checkpoint, data, "--keyframe-step", 0]),
-        ("anticipates 3 steps", ["evaluate", checkpoint, data, "--keyframe-step", 9]),
-        ("not a readable checkpoint", ["evaluate", text, data]),
-        ("nothing to write", ["detect", clip, "--checkpoint", checkpoint]),
-        ("keyframe_step", ["detect", clip, "--checkpoint", checkpoint, "--keyframe-step", 0, "--json", out]),
-        ("text.mp4", ["detect", text, "--checkpoint", checkpoint, "--json", out]),
-        ("no such file", ["detect", clip, "--checkpoint", tmp_path / "no.pt", "--json", out]),
-        ("auto, cpu or cuda", ["detect", clip, "--checkpoint", checkpoint, "--json", out, "--device", "tpu"]),
-    ]
-    if not torch.cuda.is_available():
-        cases.append(("no CUDA device", ["evaluate", checkpoint, data, "--device", "cuda"]))
-    for message, arguments in cases:
-        assert status(*arguments) == 2, arguments
-        error = capsys.readouterr().err
-        assert message in error and error.startswith("error: ") and "Traceback" not in error, arguments
-        assert error.count("\n") <= 2 and not out.exists(), arguments
-    assert status("evaluate", text, data, "--debug") == 2
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_a_checkpoint_with_other_classes_is_refused(
-    write_videos: Writer, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    save_detector(tmp_path / "three.pt", build_detector(tiny(num_classes=3)), ["a", "b", "c"])
-    assert status("evaluate", tmp_path / "three.pt", write_videos()) == 2
-    assert "knows 3 classes" in capsys.readouterr().err
-
-
-def test_help_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["train"], ["evaluate"], ["detect"]):
-        assert status(*command, "--help") == 0
-        assert "usage: location-anticipation" in capsys.readouterr().out
-
-
-def test_settings_find_their_dataclass() -> None:
-    shape, recipe = parse_settings(
-        ["backbone=resnet18", "iterations=5", "anchor_sizes=[8,16]"], DetectorConfig, TrainConfig
+    out = tmp_path / "run"
+    status, printed, error = run(
+        "train", write_tracks(), "--out", out, "--device", "cpu", "--set", "backbone=resnet18", *arguments
     )
-    assert shape == {"backbone": "resnet18", "anchor_sizes": (8, 16)} and recipe == {"iterations": 5}
-    with pytest.raises(UsageError, match="expected KEY=VALUE"):
-        parse_settings(["colour=red"], DetectorConfig, TrainConfig)
+    assert status == 2 and printed == ""
+    assert message in one_line(error)
+    assert not out.exists()
+
+
+def test_cuda_where_there_is_none(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for arguments in (["train", "a.h5", "--out", tmp_path], ["evaluate", "a.pt", "a.h5"]):
+        status, _, error = run(*arguments, "--device", "cuda")
+        assert status == 2
+        assert one_line(error) == "error: --device cuda, but torch finds no CUDA device; use --device cpu or auto\n"
+    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
+
+
+def test_unusable_input(tmp_path: Path, write_tracks: Write, checkpoint: Path, run: Run) -> None:
+    data, odd = write_tracks(), tmp_path / "odd"
+    odd.write_bytes(b"odd")
+    three = write_tracks("three.h5", attributes={"class_names": json.dumps(["a", "b", "c"])})
+    for arguments, message in (
+        (["train", tmp_path / "none.h5", "--out", tmp_path / "run"], "none.h5: no such file"),
+        (["train", odd, "--out", tmp_path / "run"], "odd: not a readable HDF5 file"),
+        (["train", data, "--out", odd], "odd: is a file; checkpoints need a folder"),
+        (["evaluate", odd, data], "odd: not a readable checkpoint"),
+        (["evaluate", checkpoint, odd], "odd: not a readable HDF5 file"),
+        (["evaluate", checkpoint, three], "detector.pt knows 2 classes"),
+        (["evaluate", checkpoint, data, "--keyframe-step", 5], "keyframe_step 5 needs boxes at l = 1..4"),
+        (["evaluate", checkpoint, data, "--keyframe-step", 0], "keyframe_step must be at least 1, got 0"),
+    ):
+        status, _, error = run(*arguments, "--device", "cpu")
+        assert status == 2
+        assert message in one_line(error)
+
+
+def test_work_that_fails_exits_with_1(tmp_path: Path, write_tracks: Write, run: Run) -> None:
+    data = write_tracks()
+    status, _, error = run(
+        "train",
+        data,
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        *settings("learning_rate=1e30", "warmup=0", "iterations=5"),
+    )
+    assert status == 1
+    assert "is not finite at step" in one_line(error)
+
+
+def test_a_result_that_cannot_be_written_exits_with_1(
+    tmp_path: Path, write_tracks: Write, checkpoint: Path, run: Run
+) -> None:
+    (tmp_path / "figures").mkdir()
+    status, _, error = run("evaluate", checkpoint, write_tracks(), "--device", "cpu", "--out", tmp_path / "figures")
+    assert status == 1
+    assert "figures: cannot be written (a folder has this name)" in one_line(error)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, run: Run) -> None:
+    status, _, error = run("evaluate", tmp_path / "none.pt", "a.h5", "--device", "cpu", "--debug")
+    assert status == 2
+    assert error.startswith("Traceback (most recent call last)")
+    assert error.splitlines()[-1].startswith("error: ") and "none.pt: no such file" in error.splitlines()[-1]
+
+
+def test_an_interrupt_is_one_line(
+    write_tracks: Write, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("location_anticipation.training.train", interrupt)
+    status, _, error = run("train", write_tracks(), "--out", tmp_path / "run", "--device", "cpu")
+    assert status == 130
+    assert "interrupted; the same command continues" in one_line(error)
+
+
+@pytest.mark.parametrize(("command", "module", "extra"), [("train", "h5py", "train"), ("detect", "tqdm", "video")])
+def test_a_missing_extra_is_named(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, module: str, extra: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "location_anticipation.data", raising=False)  # so that it is imported again
+    monkeypatch.setitem(sys.modules, module, None)
+    arguments = [] if command == "train" else ["--checkpoint", "a.pt"]
+    status, _, error = run(command, "input", *arguments, "--out", tmp_path / "out")
+    assert status == 2
+    assert one_line(error) == f'error: this command needs {module}: pip install "location_anticipation[{extra}]"\n'
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["train"], ["train", "a.h5"], ["evaluate", "a.pt"], ["detect", "a.mp4"]]
+)
+def test_what_the_parser_refuses(run: Run, arguments: list[str]) -> None:
+    status, _, error = run(*arguments)
+    assert status == 2 and "usage: location-anticipation" in error
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["detect"]])
+def test_help(run: Run, command: list[str]) -> None:
+    status, printed, _ = run(*command, "--help")
+    assert status == 0 and printed.startswith("usage: location-anticipation")
+
+
+def test_settings_are_sorted_by_their_owner() -> None:
+    detector, recipe = parse_settings(
+        [
+            "horizon=4",
+            "learning_rate=1",
+            "backbone=resnet18",
+            "fpn=false",
+            "anchor_sizes=[8, 16]",
+            "precision=bf16-mixed",
+        ],
+        DetectorConfig,
+        TrainConfig,
+    )
+    assert detector == {"horizon": 4, "backbone": "resnet18", "fpn": False, "anchor_sizes": (8, 16)}
+    assert recipe == {"learning_rate": 1.0, "precision": "bf16-mixed"}
+    assert isinstance(recipe["learning_rate"], float)
+    with pytest.raises(UsageError, match="--set =3: expected KEY=VALUE"):
+        parse_settings(["=3"], DetectorConfig)
+
+
+# Detect
+
+
+def test_detect_from_end_to_end(tmp_path: Path, checkpoint: Path, clip: Path, run: Run) -> None:
+    boxes, drawn = tmp_path / "boxes.json", tmp_path / "boxes.mp4"
+    status, printed, _ = run(
+        "detect", clip, "--checkpoint", checkpoint, "--json", boxes, "--out", drawn, "--score-threshold", 0.1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0
+    assert printed.startswith("8 frames, 3 keyframes, ")
+    document = json.loads(boxes.read_text())
+    assert document["keyframe_step"] == 3  # the horizon
+    assert document["categories"] == [{"id": 1, "name": "filled"}, {"id": 2, "name": "hollow"}]
+    assert [frame["keyframe"] for frame in document["frames"]] == [t % 3 == 0 for t in range(8)]
+    assert sum(len(frame["boxes"]) for frame in document["frames"]) > 8
+    for frame in document["frames"]:
+        assert len(frame["boxes"]) == len(frame["labels"]) == len(frame["scores"])
+        assert all(0 <= x1 < x2 <= 64.001 and 0 <= y1 < y2 <= 48.001 for x1, y1, x2, y2 in frame["boxes"])
+        assert all(score >= 0.1 for score in frame["scores"])
+    with av.open(str(drawn)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8
+
+
+def test_wrong_usage_of_detect(tmp_path: Path, checkpoint: Path, clip: Path, run: Run) -> None:
+    odd = tmp_path / "odd.mp4"
+    odd.write_bytes(b"odd")
+    out = ["--json", tmp_path / "boxes.json"]
+    for arguments, message in (
+        ([clip, "--checkpoint", checkpoint], "nothing to write: give --out OUT.mp4, --json OUT.json, or both"),
+        ([odd, "--checkpoint", checkpoint, *out], "odd.mp4"),
+        ([clip, "--checkpoint", tmp_path / "none.pt", *out], "none.pt: no such file"),
+        ([clip, "--checkpoint", checkpoint, "--keyframe-step", 5, *out], "use a keyframe_step of at most 4"),
+        ([clip, "--checkpoint", checkpoint, "--keyframe-step", 0, *out], "keyframe_step must be at least 1, got 0"),
+        ([clip, "--checkpoint", checkpoint, "--json", clip], "clip.mp4: is the source video"),
+    ):
+        status, _, error = run("detect", *arguments, "--device", "cpu")
+        assert status == 2
+        assert message in one_line(error)
+    assert not (tmp_path / "boxes.json").exists()
+
+
+def test_the_installed_command_is_this_function() -> None:
+    (command,) = entry_points(group="console_scripts", name="location-anticipation")
+    assert command.load() is main

@@ -1,284 +1,313 @@
-"""The detector: torchvision's numbers where it is torchvision's, and none of the released code's defects."""
+"""The detector as a whole: torchvision's convention, image coordinates, and what a horizon adds."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models import get_model_weights
-from torchvision.models.detection.faster_rcnn import FasterRCNN
-from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models._api import WeightsEnum
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from location_anticipation import AnticipationRCNN, DetectorConfig, build_detector
-from location_anticipation.backbones import BACKBONES, C5Backbone, build_backbone, load_backbone_weights
+from location_anticipation.backbones import build_backbone
 
-Tiny = Callable[..., DetectorConfig]
+pytestmark = pytest.mark.usefixtures("one_thread")
+Config = Callable[..., DetectorConfig]
+T = 3
 
 
-def detector(config: DetectorConfig, seed: int = 0) -> AnticipationRCNN:
-    """An untrained detector that finds many boxes."""
-    torch.manual_seed(seed)
-    model = build_detector(config).eval()
-    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2.0)
-    if model.roi_heads.trajectory_head is not None:
-        torch.nn.init.normal_(model.roi_heads.trajectory_head.fc_out.weight, std=2.0)
+def make_model(config: DetectorConfig) -> AnticipationRCNN:
+    """A detector in eval mode that finds things in noise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_detector(config).eval()
+        torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2)
+        torch.nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=1)
     return model
 
 
-def target(boxes: list[list[float]], labels: list[int], horizon: int, shift: float = 1.0) -> dict[str, Tensor]:
-    start = torch.tensor(boxes).reshape(-1, 4)
-    steps = torch.arange(1, horizon + 1)[None, :, None] * shift
-    return {
-        "boxes": start,
-        "labels": torch.tensor(labels, dtype=torch.int64),
-        "trajectories": start[:, None] + steps,
-        "trajectory_valid": torch.ones(len(boxes), horizon, dtype=torch.bool),
-    }
-
-
-def images(*sizes: tuple[int, int]) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return [torch.rand(3, h, w, generator=generator) for h, w in sizes]
-
-
-def test_detections_are_torchvisions_own(tiny: Tiny) -> None:
-    """Selection of boxes equals RoIHeads.postprocess_detections, on several images of different sizes."""
-    model = detector(tiny(score_threshold=0.05, detections_per_image=15))
-    heads = model.roi_heads
-    torch.manual_seed(1)
-    logits, deltas = torch.randn(50, 3) * 2, torch.randn(50, 12)
-    corner = torch.rand(50, 2) * 40
-    proposals = list(torch.cat((corner, corner + 5 + torch.rand(50, 2) * 30), dim=1).split([20, 0, 30]))
-    sizes = [(64, 60), (64, 64), (40, 64)]
-    expected = RoIHeads.postprocess_detections(heads, logits, deltas, proposals, sizes)
-    known = torch.rand(50, 16 * 49)
-    found = heads._detections(known, logits, deltas, proposals, sizes)
-    assert sum(len(boxes) for boxes in expected[0]) > 20
-    for got, boxes, scores, labels in zip(found, *expected, strict=True):
-        torch.testing.assert_close(got["boxes"], boxes)
-        torch.testing.assert_close(got["scores"], scores)
-        assert torch.equal(got["labels"], labels)
-        assert got["trajectories"].shape == (len(boxes), 3, 4)
-
-
-def test_without_a_horizon_it_is_torchvisions_detector(tiny: Tiny) -> None:
-    model = detector(tiny(horizon=0, score_threshold=0.0))
-    plain = FasterRCNN(
-        build_backbone("resnet18", fpn=True, out_channels=16), min_size=64, max_size=64,
-        rpn_anchor_generator=model.rpn.anchor_generator, rpn_pre_nms_top_n_test=30, rpn_post_nms_top_n_test=30,
-        box_score_thresh=0.0,
-        box_head=model.roi_heads.box_head, box_predictor=model.roi_heads.box_predictor,
-    ).eval()  # fmt: skip
-    plain.load_state_dict(model.state_dict())
-    for ours, theirs in zip(model(images((64, 50), (30, 64))), plain(images((64, 50), (30, 64))), strict=True):
-        assert set(ours) == {"boxes", "labels", "scores"} and len(theirs["boxes"]) > 3
-        for key in ours:
-            torch.testing.assert_close(ours[key], theirs[key])
-
-
-def test_the_losses_of_the_boxes_are_torchvisions(tiny: Tiny) -> None:
-    """With torchvision's beta, adding a trajectory head changes neither classification nor box loss."""
-    config = tiny()
-    model = detector(config).train()
-    plain = FasterRCNN(
-        build_backbone("resnet18", fpn=True, out_channels=16), min_size=64, max_size=64,
-        rpn_anchor_generator=model.rpn.anchor_generator, rpn_pre_nms_top_n_train=50, rpn_post_nms_top_n_train=50,
-        box_batch_size_per_image=16, box_head=model.roi_heads.box_head, box_predictor=model.roi_heads.box_predictor,
-    ).train()  # fmt: skip
-    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "trajectory_head" not in k})
-    losses = []
-    for network in (model, plain):
-        torch.manual_seed(2)
-        losses.append(network(images((64, 64), (50, 64)), [target([[5, 5, 30, 30]], [1], 3), target([], [], 3)]))
-    assert set(losses[0]) - set(losses[1]) == {"loss_trajectory"}
-    for name, value in losses[1].items():
-        torch.testing.assert_close(losses[0][name], value)
-
-
-@pytest.mark.parametrize("features", ["pooled", "box_head"])
-@pytest.mark.parametrize("agnostic", [True, False])
-def test_trajectories_belong_to_the_boxes_they_start_from(tiny: Tiny, agnostic: bool, features: str) -> None:
-    """Recomputed box by box with the plain head; and the head sees no box that NMS has dropped."""
-    model = detector(
-        tiny(class_agnostic=agnostic, trajectory_features=features, detections_per_image=7, score_threshold=0.0)
-    )
-    heads, head = model.roi_heads, model.roi_heads.trajectory_head
-    seen: list[tuple[Tensor, Tensor]] = []
-    head.register_forward_hook(lambda module, given, out: seen.append(given))
-    sizes = [(64, 64), (48, 64)]
-    found = model(images(*sizes))
-    assert len(seen) == 1, "one call for all images"
-    known, boxes = seen[0]
-    counts = [len(detection["boxes"]) for detection in found]
-    assert sum(counts) == len(known) == len(boxes) and min(counts) > 0 and max(counts) <= 7
-    row = 0
-    for detection, (height, width) in zip(found, sizes, strict=True):
-        for box, label, trajectory in zip(
-            detection["boxes"], detection["labels"], detection["trajectories"], strict=True
-        ):
-            x1, y1, x2, y2 = box.tolist()
-            relative = torch.tensor([[x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height]])
-            torch.testing.assert_close(boxes[row : row + 1], relative)
-            raw = head.forward_plain(known[row : row + 1], relative)
-            raw = raw if agnostic else raw[:, :, int(label) - 1]
-            expected = heads.criterion.decode(box[None], raw)[0]
-            expected[:, 0::2].clamp_(0, width)
-            expected[:, 1::2].clamp_(0, height)
-            torch.testing.assert_close(trajectory, expected, atol=1e-3, rtol=1e-3)
-            row += 1
-
-
-def test_step_one_is_not_the_keyframe_box(tiny: Tiny) -> None:
-    """The released code overwrites frame t+1 with the keyframe's box."""
-    (found,) = detector(tiny(score_threshold=0.0))(images((64, 64)))
-    assert (found["trajectories"][:, 0] - found["boxes"]).abs().max() > 0.1
-    assert (found["trajectories"][:, 1] - found["trajectories"][:, 0]).abs().max() > 0.1
-
-
-def test_trajectories_are_clipped_to_the_image(tiny: Tiny) -> None:
-    """The released code does not clip anticipated boxes."""
-    model = detector(tiny(score_threshold=0.0))
-    torch.nn.init.constant_(model.roi_heads.trajectory_head.fc_out.bias, 50.0)
-    for detection, (height, width) in zip(model(images((64, 40), (30, 64))), [(64, 40), (30, 64)], strict=True):
-        boxes = detection["trajectories"].detach()
-        assert len(boxes) and boxes.min() >= 0
-        assert boxes[..., 0::2].max() <= width + 1e-3 and boxes[..., 1::2].max() <= height + 1e-3
-        assert boxes[..., 2].max() == pytest.approx(width, abs=1e-3), "the bias drives them over the border"
-
-
-def test_padding_does_not_move_boxes(tiny: Tiny) -> None:
-    """The released code scales boxes back by the padded size: 750 rows padded to 768 shift every box by 2.3 %."""
-    model = detector(tiny(min_size=60, max_size=90, horizon=2))
-    given = {"boxes": torch.tensor([[3.0, 5.0, 70.0, 40.0]]), "trajectories": torch.rand(1, 2, 4) * 30}
-    size = (45, 77)  # neither it nor its resized form is divisible by 32
-    batch, targets = model.transform(images(size), [dict(given)])
-    assert targets is not None
-    new = batch.image_sizes[0]
-    assert batch.tensors.shape[-2:] != new, "there is padding"
-    scale = torch.tensor([new[1] / size[1], new[0] / size[0]] * 2)
-    torch.testing.assert_close(targets[0]["trajectories"], given["trajectories"] * scale)
-    (back,) = model.transform.postprocess([targets[0]], batch.image_sizes, [size])
-    torch.testing.assert_close(back["boxes"], given["boxes"])
-    torch.testing.assert_close(back["trajectories"], given["trajectories"])
-
-
-def trajectory_loss_of(model: AnticipationRCNN, *targets: dict[str, Tensor]) -> Tensor:
-    torch.manual_seed(4)
-    loss: Tensor = model.train()(images(*[(64, 64)] * len(targets)), list(targets))["loss_trajectory"]
-    return loss
-
-
-def test_each_object_has_its_own_trajectory(tiny: Tiny) -> None:
-    """The released code finds future boxes by list position; here the order of objects does not matter."""
-    model = detector(tiny(keyframe="true"))
-    boxes, labels = [[2.0, 2, 20, 20], [30, 30, 60, 60], [5, 35, 25, 60]], [1, 2, 1]
-    one = target(boxes, labels, 3)
-    one["trajectories"] += torch.tensor([0.0, 5.0, -3.0])[:, None, None]
-    one["trajectory_valid"][1, 1:] = False
-    order = torch.tensor([2, 0, 1])
-    other = {name: value[order] for name, value in one.items()}
-    heads = model.roi_heads
-    proposals, known = [one["boxes"] + 0.5], torch.rand(3, 16 * 49)
-
-    def loss(given: dict[str, Tensor]) -> Tensor:
-        # what select_training_samples makes of proposals that cover the three objects in their first order
-        matched = torch.stack([(given["boxes"] == box).all(1).nonzero()[0, 0] for box in one["boxes"]])
-        return heads._trajectory_loss(
-            known, torch.zeros(3, 12), proposals, [matched], [given["labels"][matched]], [(64, 64)], [given]
-        )
-
-    torch.testing.assert_close(loss(one), loss(other))
-    wrong = dict(one, trajectories=one["trajectories"][order])
-    assert (loss(one) - loss(wrong)).abs() > 0.1
-
-
-def test_the_trajectory_loss_of_a_case_by_hand(tiny: Tiny) -> None:
-    """One positive among two samples, an object that moves 2 px a step, an untrained head that anticipates no motion."""
-    model = detector(tiny(keyframe="true", trajectory_weight=0.5, loss="traj"))
-    torch.nn.init.zeros_(model.roi_heads.trajectory_head.fc_out.weight)
-    given = target([[10.0, 10, 30, 30]], [2], 3, shift=2.0)
-    given["trajectory_valid"][0, 2] = False  # it leaves after step 2
-    loss = model.roi_heads._trajectory_loss(
-        torch.rand(2, 16 * 49), torch.zeros(2, 12), [given["boxes"].repeat(2, 1)],
-        [torch.zeros(2, dtype=torch.int64)], [torch.tensor([2, 0])], [(64, 64)], [given],
-    )  # fmt: skip
-    # x and y are off by 2 and 4 px: smooth L1 1.5 and 3.5 cumulated; each offset by 2 px: 1.5 and 1.5
-    assert loss.item() == pytest.approx(0.5 * 2 * (1.5 + 3.5 + 1.5 + 1.5) / 2)
-
-
-def test_images_without_objects_train_too(tiny: Tiny) -> None:
-    model = detector(tiny())
-    loss = trajectory_loss_of(model, target([], [], 3), target([[5.0, 5, 30, 30]], [1], 3))
-    assert torch.isfinite(loss) and loss > 0
-    assert trajectory_loss_of(model, target([], [], 3)) == 0
-
-
-def test_wrong_targets_are_named(tiny: Tiny) -> None:
-    model = detector(tiny()).train()
-    with pytest.raises(ValueError, match=r"trajectories \(N, 3, 4\)"):
-        model(images((64, 64)), [target([[5.0, 5, 30, 30]], [1], 2)])
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_can_be_built(name: str) -> None:
-    with torch.device("meta"):
-        backbone = build_backbone(name, fpn=True, out_channels=32)
-        assert isinstance(build_backbone(name, fpn=False, out_channels=32), C5Backbone)
-    assert backbone.out_channels == 32
-
-
-def test_feature_maps_of_both_kinds() -> None:
+def constant_offsets(model: AnticipationRCNN, raw: list[float]) -> None:
+    """Make the trajectory head say ``raw`` for every step of every box."""
+    head = model.roi_heads.trajectory_head
+    assert head is not None
+    torch.nn.init.zeros_(head.fc_out.weight)
     with torch.no_grad():
-        pyramid = build_backbone("resnet18", fpn=True, out_channels=8)(torch.rand(1, 3, 64, 96))
-        c5 = build_backbone("resnet18", fpn=False, out_channels=8)(torch.rand(1, 3, 64, 96))
-    assert {k: tuple(v.shape[1:]) for k, v in pyramid.items()} == {
-        "0": (8, 16, 24), "1": (8, 8, 12), "2": (8, 4, 6), "3": (8, 2, 3), "pool": (8, 1, 2)
-    }  # fmt: skip
-    assert {k: tuple(v.shape[1:]) for k, v in c5.items()} == {"0": (8, 2, 3)}
+        head.fc_out.bias.copy_(torch.tensor(raw))
 
 
-def test_a_c5_detector_works(tiny: Tiny) -> None:
-    (found,) = detector(tiny(fpn=False, anchor_sizes=(16, 32), score_threshold=0.0))(images((64, 64)))
-    assert found["trajectories"].shape == (len(found["boxes"]), 3, 4) and len(found["boxes"])
+def noise(*sizes: tuple[int, int], seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(3, *size, generator=generator) for size in sizes]
 
 
-def test_trainable_stages() -> None:
-    backbone = build_backbone("resnet18", fpn=True, out_channels=8, trainable_stages=2)
-    trained = {name.split(".")[1] for name, p in backbone.named_parameters() if p.requires_grad and "body" in name}
-    assert trained == {"layer3", "layer4"}
+def target(*boxes: list[float], horizon: int = T) -> dict[str, Tensor]:
+    key = torch.tensor(boxes).reshape(-1, 4)
+    facts = {"boxes": key, "labels": torch.arange(len(key)) % 2 + 1}
+    if horizon:
+        facts["trajectories"] = key[:, None] + torch.arange(1, horizon + 1)[None, :, None]
+        facts["trajectory_valid"] = torch.ones(len(key), horizon, dtype=torch.bool)
+    return facts
 
 
-def test_pretrained_weights_reach_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's weights by name, without the download."""
-    state = {k: torch.full_like(v, 2) for k, v in build_classifier().state_dict().items()}
-    weights = get_model_weights("resnet18")
-    monkeypatch.setattr(weights.__mro__[1], "get_state_dict", lambda self, **options: state)
-    for fpn in (True, False):
-        backbone = build_backbone("resnet18", fpn=fpn, out_channels=8)
-        load_backbone_weights(backbone, "resnet18", "IMAGENET1K_V1")
-        loaded = {**dict(backbone.body.named_parameters()), **dict(backbone.body.named_buffers())}
-        assert len(loaded) > 60 and all((value == 2).all() for value in loaded.values())
-    with pytest.raises(ValueError, match="IMAGENET1K_V1"):
-        load_backbone_weights(backbone, "resnet18", "IMAGENET99")
+def plain_faster_rcnn(config: DetectorConfig) -> FasterRCNN:
+    """torchvision's detector of the same shape and rules, put together from its own parts alone."""
+    anchors = AnchorGenerator(tuple((side,) for side in config.anchor_sizes), ((0.5, 1.0, 2.0),) * 5)
+    return FasterRCNN(
+        build_backbone(config.backbone, fpn=True, out_channels=config.channels),
+        min_size=config.min_size,
+        max_size=config.max_size,
+        rpn_anchor_generator=anchors,
+        rpn_pre_nms_top_n_train=config.proposals_train,
+        rpn_post_nms_top_n_train=config.proposals_train,
+        rpn_pre_nms_top_n_test=config.proposals_test,
+        rpn_post_nms_top_n_test=config.proposals_test,
+        box_roi_pool=MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=7, sampling_ratio=2),
+        box_head=TwoMLPHead(config.channels * 49, config.representation),
+        box_predictor=FastRCNNPredictor(config.representation, config.num_classes + 1),
+        box_batch_size_per_image=config.rois_per_image,
+    )
 
 
-def build_classifier() -> torch.nn.Module:
-    from torchvision.models import resnet18
+SIZES = ((48, 64), (37, 53), (80, 41))
 
-    return resnet18(weights=None)
+
+def test_horizon_0_is_torchvisions_faster_rcnn(tiny: Config) -> None:
+    config = tiny(horizon=0)
+    model = make_model(config)
+    assert model.horizon == 0
+    plain = plain_faster_rcnn(config).eval()
+    plain.load_state_dict(model.state_dict())
+    images = noise(*SIZES)
+    with torch.no_grad():
+        for found, wanted in zip(model(images), plain(images), strict=True):
+            assert set(found) == {"boxes", "labels", "scores"}
+            assert len(wanted["boxes"]) > 3
+            for name, value in wanted.items():
+                assert torch.equal(found[name], value)
+    targets = [target([2.0, 3, 20, 22], horizon=0), target(horizon=0), target([5.0, 5, 30, 35], horizon=0)]
+    losses = []
+    for detector in (model, plain):
+        torch.manual_seed(3)
+        losses.append({name: value.item() for name, value in detector.train()(images, targets).items()})
+    assert losses[0] == losses[1]
+
+
+@torch.no_grad()
+def test_a_horizon_changes_no_detection(tiny: Config) -> None:
+    model, plain = make_model(tiny()), make_model(tiny(horizon=0))
+    plain.load_state_dict(model.state_dict(), strict=False)
+    for found, wanted in zip(model(noise(*SIZES)), plain(noise(*SIZES)), strict=True):
+        assert found["trajectories"].shape == (len(wanted["boxes"]), T, 4)
+        for name, value in wanted.items():
+            assert torch.equal(found[name], value)
+
+
+@torch.no_grad()
+def test_step_1_is_one_step_away_from_the_key_box(tiny: Config) -> None:
+    # (The released code writes the key box over step 1.)
+    model = make_model(tiny())
+    constant_offsets(model, [1.0, -1.0, 0, 0])
+    (found,) = model(noise((48, 64)))
+    size = found["boxes"][:, 2:] - found["boxes"][:, :2]
+    motion = torch.cat((size, size), dim=1) * torch.tensor([0.1, -0.1, 0.1, -0.1])  # over all T steps
+    goal = found["boxes"] + motion
+    inside = (goal >= 0).all(dim=1) & (goal <= torch.tensor([64.0, 48, 64, 48])).all(dim=1)
+    assert inside.sum() > 2
+    for step in range(T):
+        moved = found["boxes"] + (step + 1) / T * motion
+        assert (moved - found["boxes"]).abs().min() > 0.01
+        torch.testing.assert_close(found["trajectories"][inside, step], moved[inside])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(48, 64), (37, 53), (81, 43), (100, 200)])
+def test_boxes_and_trajectories_come_back_in_the_images_own_pixels(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    """A box that fills the network's image, without padding, must fill the image that was given."""
+    model = make_model(tiny())
+
+    def whole_image(_: Any, __: Any, shapes: list[tuple[int, int]], ___: Any) -> tuple[list[dict[str, Tensor]], dict]:
+        boxes = [torch.tensor([[0.0, 0, width, height], [width / 4, 0, width / 2, height]]) for height, width in shapes]
+        results = [
+            {
+                "boxes": b,
+                "labels": torch.ones(2, dtype=torch.int64),
+                "scores": torch.ones(2),
+                "trajectories": b[:, None].repeat(1, T, 1),
+            }
+            for b in boxes
+        ]
+        return results, {}
+
+    monkeypatch.setattr(model.roi_heads, "forward", whole_image)
+    found, _ = model(noise(size, (33, 40)))
+    height, width = size
+    expected = torch.tensor([[0.0, 0, width, height], [width / 4, 0, width / 2, height]])
+    torch.testing.assert_close(found["boxes"], expected)
+    torch.testing.assert_close(found["trajectories"], expected[:, None].repeat(1, T, 1))
+
+
+@torch.no_grad()
+def test_a_scale_of_two_scales_what_is_found(tiny: Config) -> None:
+    """The same network input, given as an image of half the size: half the boxes, half the trajectories."""
+    model = make_model(tiny(min_size=48, max_size=96))
+    (image,) = noise((24, 32))
+    large = torch.nn.functional.interpolate(image[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
+    (small,), (twice,) = model([image]), model([large])
+    assert len(small["boxes"]) == len(twice["boxes"]) > 3
+    torch.testing.assert_close(2 * small["boxes"], twice["boxes"], rtol=1e-3, atol=0.05)
+    torch.testing.assert_close(2 * small["trajectories"], twice["trajectories"], rtol=1e-3, atol=0.05)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("space", ["image", "coder"])
+def test_trajectories_are_clipped_to_the_image(tiny: Config, space: str) -> None:
+    model = make_model(tiny(space=space))
+    sizes = ((37, 53), (80, 41))
+    for raw in ([500.0, 500, 0, 0], [-500.0, -500, 0, 0], [-20.0, -20, 90, 90]):
+        constant_offsets(model, raw)
+        for found, (height, width) in zip(model(noise(*sizes)), sizes, strict=True):
+            assert len(found["boxes"]) > 0
+            limit = torch.tensor([width, height, width, height]) + 1e-4
+            for boxes in (found["boxes"], found["trajectories"]):
+                assert (boxes >= 0).all() and (boxes <= limit).all()
+            assert (found["trajectories"][..., 2:] >= found["trajectories"][..., :2]).all()
+
+
+@torch.no_grad()
+def test_an_image_is_detected_the_same_alone_and_in_a_batch(tiny: Config) -> None:
+    model = make_model(tiny())
+    images = noise((48, 64), (48, 64))
+    together = model(images)
+    for image, found in zip(images, together, strict=True):
+        (alone,) = model([image])
+        assert len(alone["boxes"]) == len(found["boxes"]) > 0
+        torch.testing.assert_close(alone["trajectories"], found["trajectories"], rtol=1e-4, atol=1e-3)
+
+
+def test_objects_that_leave_do_not_count_after_that(tiny: Config) -> None:
+    model = make_model(tiny(rois_per_image=512)).train()
+    facts, late = target([5.0, 5, 30, 30], [30.0, 10, 50, 40]), target([2.0, 2, 20, 20])
+    facts["trajectory_valid"][0, 1:] = False  # leaves
+    facts["trajectory_valid"][1] = torch.tensor([False, True, True])  # is hidden for a while
+    results = []
+    for content in (0.0, 1e4):
+        facts["trajectories"][0, 1:] = facts["trajectories"][1, 0] = content
+        model.zero_grad()
+        torch.manual_seed(0)
+        loss = model(noise((48, 64), (37, 53)), [facts, late])["loss_trajectory"]
+        loss.backward()
+        gradient = model.roi_heads.trajectory_head.fc_middle.weight.grad
+        results.append((loss.item(), gradient.clone()))
+    assert results[0][0] == results[1][0] > 0
+    assert torch.equal(results[0][1], results[1][1]) and results[0][1].any()
+
+
+@pytest.mark.parametrize("horizon", [0, T])
+def test_images_without_objects_train_the_background(tiny: Config, horizon: int) -> None:
+    model = make_model(tiny(horizon=horizon)).train()
+    for targets in (
+        [target(horizon=horizon)] * 2,
+        [target([2.0, 2, 20, 20], horizon=horizon), target(horizon=horizon)],
+    ):
+        model.zero_grad()
+        losses = model(noise((48, 64), (37, 53)), targets)
+        assert ("loss_trajectory" in losses) == (horizon > 0)
+        assert all(value.isfinite() for value in losses.values())
+        torch.stack(list(losses.values())).sum().backward()
+        assert model.rpn.head.cls_logits.weight.grad.any()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    "changes",
     [
-        ({"horizon": -1}, "horizon"),
-        ({"num_classes": 0}, "num_classes"),
-        ({"backbone": "vgg16"}, "resnet18"),
-        ({"anchor_sizes": (32,)}, "five"),
-        ({"loss": "giou"}, "giou"),
-        ({"trajectory_features": "pixels"}, "pooled"),
+        {"fpn": False, "anchor_sizes": (16, 32)},
+        {"class_agnostic": False},
+        {"space": "coder", "trajectory_features": "box_head"},
     ],
 )
-def test_wrong_configurations(tiny: Tiny, wrong: dict[str, object], message: str) -> None:
+def test_variants_detect_and_learn(tiny: Config, changes: dict[str, Any]) -> None:
+    model = make_model(tiny(**changes))
+    with torch.no_grad():
+        (found,) = model(noise((48, 64)))
+    assert len(found["boxes"]) > 0 and found["trajectories"].shape == (len(found["boxes"]), T, 4)
+    losses = model.train()(noise((48, 64), (40, 60)), [target([2.0, 2, 20, 20])] * 2)
+    torch.stack(list(losses.values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_same_seed_same_numbers(tiny: Config) -> None:
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        model = build_detector(tiny()).train()
+        losses = model(noise((48, 64), (37, 53)), [target([2.0, 2, 20, 20])] * 2)
+        results.append([value.item() for value in losses.values()])
+    assert results[0] == results[1] != results[2]
+
+
+@torch.no_grad()
+def test_under_autocast_boxes_are_float32_and_close(tiny: Config) -> None:
+    model = make_model(tiny())
+    (exact,) = model(noise((48, 64)))
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = model(noise((48, 64)))
+    assert found["boxes"].dtype == found["trajectories"].dtype == found["scores"].dtype == torch.float32
+    # The best detection is there again, though detections may change places in the ranking.
+    overlaps = box_iou(exact["boxes"][:1], found["boxes"])[0]
+    assert overlaps.max() > 0.8
+    torch.testing.assert_close(found["trajectories"][overlaps.argmax()], exact["trajectories"][0], rtol=0, atol=3.0)
+
+
+def test_rpn_outputs_are_float32_under_autocast(tiny: Config) -> None:
+    head = make_model(tiny()).rpn.head
+    maps = [torch.rand(1, 32, 8, 8), torch.rand(1, 32, 4, 4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head.conv(maps[0]).dtype == torch.bfloat16
+        outputs = head(maps)
+    assert all(level.dtype == torch.float32 for part in outputs for level in part)
+
+
+def test_backbone_weights_are_loaded_on_demand(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {
+        name: torch.zeros_like(value)
+        for name, value in build_backbone("resnet18", fpn=True, out_channels=8).body.state_dict().items()
+    }
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda self, *args, **options: state)
+    assert build_detector(tiny()).backbone.body.conv1.weight.any()
+    assert not build_detector(tiny(), "IMAGENET1K_V1").backbone.body.conv1.weight.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"horizon": -1}, r"horizon T must be 0 \(plain detector\) or more, got -1"),
+        ({"backbone": "vgg16"}, "backbone must be one of .*, got 'vgg16'"),
+        ({"anchor_sizes": (32, 64)}, r"FPN has five levels and needs five anchor sizes, got \(32, 64\)"),
+        ({"fpn": False, "anchor_sizes": ()}, r"anchor_sizes must be sides of at least 1 pixel, got \(\)"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"box_beta": -1.0}, "box_beta must be 0 or more, got -1.0"),
+        ({"trajectory_beta": float("nan")}, "trajectory_beta must be 0 or more, got nan"),
+        ({"trajectory_features": "image"}, "trajectory_features must be 'pooled' or 'box_head', got 'image'"),
+        ({"keyframe": "next"}, "keyframe must be 'predicted', 'detached' or 'true', got 'next'"),
+        ({"loss": "l2"}, "loss must be one of .*, got 'l2'"),
+        ({"space": "polar"}, "offset space must be one of .*, got 'polar'"),
+        ({"cumulative_end": "last"}, "cumulative_end must be 'every' or 'random', got 'last'"),
+    ],
+)
+def test_configurations_that_make_no_sense_are_refused(tiny: Config, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        tiny(**wrong)
+        tiny(**changes)
+
+
+def test_defaults_are_the_setting_of_video_detection() -> None:
+    config = DetectorConfig(num_classes=30)
+    assert (config.backbone, config.min_size, config.max_size) == ("resnet101", 600, 1000)
+    assert (config.trajectory_hidden, config.loss, config.space, config.class_agnostic) == (1024, "traj", "image", True)

@@ -1,223 +1,254 @@
-"""Equations 2.1 to 2.4 against plain loops, and the offset spaces they are written in."""
+"""Equations 2.1 to 2.4 against plain loops, their limiting cases and the derivation of appendix 2.6.1."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import gradcheck
-from torchvision.models.detection._utils import BoxCoder
 
-from location_anticipation.criterion import LOSSES, TrajectoryCriterion
 from location_anticipation.losses import (
     bag_of_boxes_loss,
     bag_of_offsets_loss,
     cumulative_offset_loss,
     trajectory_loss,
 )
-from location_anticipation.offsets import CoderSpace, ImageSpace, OffsetSpace, offset_space
+from location_anticipation.offsets import OffsetSpace, offset_space
 
-SPACES = [ImageSpace(), CoderSpace()]
+SPACES = pytest.mark.parametrize("name", ["image", "coder"])
 N, T = 3, 4
+Box = list[float]
 
 
-def boxes(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * 50
-    size = 10 + torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * 20
-    return torch.cat((corner, corner + size), dim=-1)
+def samples(name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """True boxes (N, T+1, 4), predicted keyframe boxes (N, 4) and predicted offsets (N, T, 4) in float64."""
+    generator = torch.Generator().manual_seed(3)
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    corner, size = 50 * rand(N, T + 1, 2), 8 + 20 * rand(N, T + 1, 2)
+    true = torch.cat((corner, corner + size), dim=-1)
+    key = true[:, 0] + rand(N, 4) - 0.5
+    return true, key, (6 if name == "image" else 1) * (rand(N, T, 4) - 0.5)
 
 
-def offsets(seed: int = 1) -> Tensor:
-    return torch.randn(N, T, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+# The reference: one number at a time, written from the equations with no use of the package.
 
 
-def smooth_l1(x: float) -> float:
-    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
+def smooth_l1(x: float, beta: float) -> float:
+    return 0.5 * x * x / beta if abs(x) < beta else abs(x) - 0.5 * beta
 
 
-def xywh(box: Tensor) -> list[float]:
-    x1, y1, x2, y2 = box.tolist()
-    return [x1, y1, x2 - x1, y2 - y1]
+def offset(name: str, reference: Box, box: Box) -> list[float]:
+    (a, b, c, d), (e, f, g, h) = reference, box
+    if name == "image":
+        return [e - a, f - b, (g - e) - (c - a), (h - f) - (d - b)]
+    w, height = c - a, d - b
+    return [
+        10 * ((e + g) / 2 - (a + c) / 2) / w,
+        10 * ((f + h) / 2 - (b + d) / 2) / height,
+        5 * math.log((g - e) / w),
+        5 * math.log((h - f) / height),
+    ]
 
 
-def test_equations_2_1_to_2_4_in_pixels() -> None:
-    true, key, delta = boxes(N, T + 1), boxes(N, seed=2), offsets()
-    bag, sigma, bag_delta = [0.0] * N, [0.0] * N, [0.0] * N
-    for i in range(N):
-        for step in range(T + 1):
-            for c in range(4):
-                from_key = xywh(true[i, step])[c] - xywh(key[i])[c]
-                summed = sum(delta[i, k - 1, c].item() for k in range(1, step + 1))
-                alone = delta[i, step - 1, c].item() if step else 0.0
-                sigma[i] += smooth_l1(from_key - summed)
-                bag[i] += smooth_l1(from_key - alone)
-                if step:
-                    moved = xywh(true[i, step])[c] - xywh(true[i, step - 1])[c]
-                    bag_delta[i] += smooth_l1(moved - alone)
-    assert bag_of_boxes_loss(true, key, delta).tolist() == pytest.approx(bag)
-    assert cumulative_offset_loss(true, key, delta).tolist() == pytest.approx(sigma)
-    assert bag_of_offsets_loss(true, delta).tolist() == pytest.approx(bag_delta)
-    both = [a + b for a, b in zip(sigma, bag_delta, strict=True)]
-    assert trajectory_loss(true, key, delta).tolist() == pytest.approx(both)
+def move(name: str, box: Box, delta: list[float]) -> Box:
+    """The next box along the trajectory."""
+    a, b, c, d = box
+    w, h = c - a, d - b
+    if name == "image":
+        x, y, w, h = a + delta[0], b + delta[1], w + delta[2], h + delta[3]
+        return [x, y, x + w, y + h]
+    cx, cy = (a + c) / 2 + delta[0] / 10 * w, (b + d) / 2 + delta[1] / 10 * h
+    w, h = w * math.exp(delta[2] / 5), h * math.exp(delta[3] / 5)
+    return [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
 
 
-@pytest.mark.parametrize("space", SPACES, ids=["image", "coder"])
-def test_predicting_boxes_makes_the_cumulative_loss_the_bag_loss(space: OffsetSpace) -> None:
-    """Appendix 2.6.1: with offsets that are differences of predicted boxes, (2.2) reduces to (2.1)."""
-    true, predicted = boxes(N, T + 1), boxes(N, T + 1, seed=3)
-    key = predicted[:, 0]
-    from_boxes = bag_of_boxes_loss(true, key, space.displacement(key, predicted[:, 1:]), space=space)
-    from_offsets = cumulative_offset_loss(true, key, space.pairwise(predicted), space=space)
-    torch.testing.assert_close(from_boxes, from_offsets)
+def loop_bag(name: str, true: list[Box], key: Box, displacements: list[Box], valid: list[bool], beta: float) -> float:
+    total = 0.0
+    for step in range(len(true)):  # l = 0..T
+        predicted = displacements[step - 1] if step else [0.0] * 4
+        if valid[step]:
+            total += sum(smooth_l1(a - b, beta) for a, b in zip(offset(name, key, true[step]), predicted, strict=True))
+    return total
 
 
-@pytest.mark.parametrize("space", SPACES, ids=["image", "coder"])
-def test_the_truth_costs_nothing(space: OffsetSpace) -> None:
-    true = boxes(N, T + 1)
-    assert trajectory_loss(true, true[:, 0], space.pairwise(true), space=space).abs().max() < 1e-12
-    torch.testing.assert_close(space.apply(true[:, 0], space.accumulate(space.pairwise(true))), true[:, 1:])
+def loop_sigma(name: str, true: list[Box], key: Box, offsets: list[Box], valid: list[bool], beta: float) -> float:
+    total, box = 0.0, key
+    for step in range(len(true)):
+        box = move(name, box, offsets[step - 1]) if step else key
+        if valid[step]:
+            reached = offset(name, key, box)
+            total += sum(smooth_l1(a - b, beta) for a, b in zip(offset(name, key, true[step]), reached, strict=True))
+    return total
 
 
-def test_coder_space_is_the_chain_of_torchvisions_box_coder() -> None:
-    coder, space = BoxCoder((10.0, 10.0, 5.0, 5.0)), CoderSpace()
-    key, delta = boxes(N), offsets() * 0.5
-    box, chain = key, []
-    for step in range(T):
-        box = coder.decode_single(delta[:, step], box)
-        chain.append(box)
-    torch.testing.assert_close(space.apply(key, space.accumulate(delta)), torch.stack(chain, dim=1))
-    true = boxes(N, T + 1)
-    encoded = coder.encode_single(true[:, 1:].reshape(-1, 4), true[:, :-1].reshape(-1, 4))
-    torch.testing.assert_close(space.pairwise(true), encoded.view(N, T, 4))
+def loop_bag_delta(name: str, true: list[Box], offsets: list[Box], valid: list[bool], beta: float) -> float:
+    total = 0.0
+    for step in range(1, len(true)):
+        if valid[step] and valid[step - 1]:
+            wanted = offset(name, true[step - 1], true[step])
+            total += sum(smooth_l1(a - b, beta) for a, b in zip(wanted, offsets[step - 1], strict=True))
+    return total
 
 
-@pytest.mark.parametrize("space", SPACES, ids=["image", "coder"])
-def test_gradients(space: OffsetSpace) -> None:
-    true, key, delta = boxes(N, T + 1), boxes(N, seed=2).requires_grad_(), offsets().requires_grad_()
-    assert gradcheck(lambda k, d: trajectory_loss(true, k, d, space=space), (key, delta))
-    assert gradcheck(lambda k, d: bag_of_boxes_loss(true, k, d, space=space), (key, delta))
-
-
-@pytest.mark.parametrize("space", SPACES, ids=["image", "coder"])
-def test_absent_steps_cost_nothing_whatever_they_hold(space: OffsetSpace) -> None:
-    true, key = boxes(N, T + 1), boxes(N, seed=2)
+@SPACES
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equations_equal_plain_loops(name: str, beta: float, masked: bool) -> None:
+    true, key, offsets = samples(name)
     valid = torch.ones(N, T + 1, dtype=torch.bool)
-    valid[0, 2:], valid[1, 3] = False, False
-    holes = true.clone()
-    holes[~valid] = torch.nan
-    results = []
-    for truth in (true, holes):
-        delta = offsets().requires_grad_()
-        loss = trajectory_loss(truth, key, delta, valid, space=space)
-        loss.sum().backward()
-        results.append((loss.detach(), delta.grad))
-    for a, b in zip(*results, strict=True):
-        assert a is not None and b is not None and torch.isfinite(b).all()
-        torch.testing.assert_close(a, b)
-    grad = results[0][1]
-    assert grad is not None
-    assert grad[0, 2:].abs().max() == 0, "no annotated step depends on the last offsets of object 0"
-    assert grad[1, 2].abs().max() > 0, "step 4 of object 1 is annotated and rests on offset 3"
+    if masked:
+        valid[0, 2] = valid[1, 3:] = valid[2, 0] = False
+    space = offset_space(name)
+    mask = valid if masked else None
+
+    def loop(function: Callable[..., float], with_key: bool) -> list[float]:
+        return [
+            function(name, true[i].tolist(), *([key[i].tolist()] if with_key else []), offsets[i].tolist(),
+                     valid[i].tolist(), beta)
+            for i in range(N)
+        ]  # fmt: skip
+
+    bag, sigma = loop(loop_bag, True), loop(loop_sigma, True)
+    bag_delta = loop(loop_bag_delta, False)
+    options = {"space": space, "beta": beta}
+    # Equation 2.1
+    assert bag_of_boxes_loss(true, key, offsets, mask, **options).tolist() == pytest.approx(bag)
+    # Equation 2.2
+    assert cumulative_offset_loss(true, key, offsets, mask, **options).tolist() == pytest.approx(sigma)
+    # Equation 2.3
+    assert bag_of_offsets_loss(true, offsets, mask, **options).tolist() == pytest.approx(bag_delta)
+    # Equation 2.4
+    expected = [a + b for a, b in zip(sigma, bag_delta, strict=True)]
+    assert trajectory_loss(true, key, offsets, mask, **options).tolist() == pytest.approx(expected)
 
 
-def test_no_steps_and_no_objects() -> None:
-    key = boxes(N, seed=2)
-    true = boxes(N, 1)
-    none = torch.zeros(N, 0, 4, dtype=torch.float64)
-    plain = torch.nn.functional.smooth_l1_loss(
-        ImageSpace().displacement(key, true)[:, 0], torch.zeros(N, 4, dtype=torch.float64), reduction="none"
-    ).sum(1)
-    torch.testing.assert_close(trajectory_loss(true, key, none), plain)
-    assert trajectory_loss(boxes(0, T + 1), boxes(0), torch.zeros(0, T, 4, dtype=torch.float64)).shape == (0,)
+def test_the_numbers_of_a_trajectory_that_is_thought_to_stand_still() -> None:
+    # One pixel to the right every frame; predicted: no motion. Residuals 0, 1, 2 along the way, 1 from step to step.
+    true = torch.tensor([[[4.0, 4, 14, 14], [5, 4, 15, 14], [6, 4, 16, 14]]])
+    still = torch.zeros(1, 2, 4)
+    assert bag_of_boxes_loss(true, true[:, 0], still).item() == 0 + 0.5 + 1.5
+    assert cumulative_offset_loss(true, true[:, 0], still).item() == 0 + 0.5 + 1.5
+    assert bag_of_offsets_loss(true, still).item() == 0.5 + 0.5
+    assert trajectory_loss(true, true[:, 0], still).item() == 3.0
 
 
-def test_wrong_shapes_are_named() -> None:
-    with pytest.raises(ValueError, match=r"\(3, 4, 4\), got \(3, 5, 4\)"):
-        trajectory_loss(boxes(N, T + 1), boxes(N), torch.zeros(N, T + 1, 4))
-    with pytest.raises(ValueError, match="valid must be bool"):
-        trajectory_loss(boxes(N, T + 1), boxes(N), offsets(), torch.ones(N, T + 1))
-    with pytest.raises(ValueError, match="true_boxes must be"):
-        trajectory_loss(boxes(N), boxes(N), offsets())
-    with pytest.raises(ValueError, match="must be one of"):
-        offset_space("polar")
+@SPACES
+def test_predicting_boxes_reduces_equation_2_2_to_2_1(name: str) -> None:
+    """Appendix 2.6.1: with delta_{t+k} = B_{t+k} - B_{t+k-1} the cumulative loss is the bag of boxes."""
+    true, key, _ = samples(name)
+    space = offset_space(name)
+    predicted = (true[:, 1:] + 3 * torch.rand(N, T, 4, generator=torch.Generator().manual_seed(4))).requires_grad_()
+    offsets = space.pairwise(torch.cat((key[:, None], predicted), dim=1))
+    sigma = cumulative_offset_loss(true, key, offsets, space=space)
+    bag = bag_of_boxes_loss(true, key, space.displacement(key, predicted), space=space)
+    torch.testing.assert_close(sigma, bag)
+    gradients = [torch.autograd.grad(loss.sum(), predicted)[0] for loss in (sigma, bag)]
+    torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("space", ["image", "coder"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_criterion_at_zero_loss_decodes_to_the_truth(loss: str, space: str) -> None:
-    """Loss and decoding agree on what the head's outputs mean, their unit included."""
-    criterion = TrajectoryCriterion(loss=loss, space=space)
-    true = boxes(N, T + 1)
-    key, offset = true[:, 0], criterion.offsets
-    unit = offset.from_raw(key, torch.ones(N, T, 4, dtype=torch.float64))
-    wanted = offset.displacement(key, true[:, 1:]) if loss == "bag" else offset.pairwise(true)
-    raw = wanted / unit
-    assert criterion(true, key, raw, torch.ones(N, T + 1, dtype=torch.bool)).abs().max() < 1e-12
-    torch.testing.assert_close(criterion.decode(key, raw), true[:, 1:])
-    assert criterion(true, key, raw + 1, torch.ones(N, T + 1, dtype=torch.bool)).min() > 1e-3
+@SPACES
+def test_perfect_predictions_cost_nothing(name: str) -> None:
+    true, _, _ = samples(name)
+    space: OffsetSpace = offset_space(name)
+    key, offsets = true[:, 0], space.pairwise(true)
+    torch.testing.assert_close(trajectory_loss(true, key, offsets, space=space), torch.zeros(N, dtype=torch.float64))
+    bag = bag_of_boxes_loss(true, key, space.displacement(key, true[:, 1:]), space=space)
+    torch.testing.assert_close(bag, torch.zeros(N, dtype=torch.float64))
 
 
-def test_zero_output_is_no_motion() -> None:
-    key = boxes(N)
-    for loss in LOSSES:
-        for space in ("image", "coder"):
-            still = TrajectoryCriterion(loss=loss, space=space).decode(key, torch.zeros(N, T, 4, dtype=torch.float64))
-            torch.testing.assert_close(still, key[:, None].expand(N, T, 4))
+def test_the_cumulative_loss_pulls_the_keyframe_box_once_per_step() -> None:
+    # Exact offsets, keyframe box 0.1 px too far right: every one of the T+1 terms is 0.5 * 0.1^2, its slope 0.1.
+    true = torch.tensor([[[4.0 + step, 4, 14 + step, 14] for step in range(T + 1)]], dtype=torch.float64)
+    key = (true[:, 0] + torch.tensor([0.1, 0, 0.1, 0])).requires_grad_()
+    offsets = torch.tensor([[[1.0, 0, 0, 0]] * T], dtype=torch.float64)
+    loss = cumulative_offset_loss(true, key, offsets)
+    assert loss.item() == pytest.approx((T + 1) * 0.005)
+    loss.sum().backward()
+    assert key.grad is not None
+    assert key.grad[0, 0].item() == pytest.approx((T + 1) * 0.1)
 
 
-def test_which_keyframe_box_gets_a_gradient() -> None:
-    true, valid, raw = boxes(N, T + 1), torch.ones(N, T + 1, dtype=torch.bool), offsets()
-    for keyframe, moves in (("predicted", True), ("detached", False), ("true", False)):
-        key = boxes(N, seed=2).requires_grad_()
-        loss = TrajectoryCriterion(keyframe=keyframe)(true, key, raw.clone().requires_grad_(), valid).sum()
-        (gradient,) = torch.autograd.grad(loss, key, allow_unused=True)
-        assert (gradient is not None and bool(gradient.abs().max() > 0)) == moves, keyframe
+@SPACES
+def test_gradients(name: str) -> None:
+    true, key, offsets = samples(name)
+    space = offset_space(name)
+    inputs = (key.requires_grad_(), offsets.requires_grad_())
+    for function in (bag_of_boxes_loss, cumulative_offset_loss, trajectory_loss):
+        assert torch.autograd.gradcheck(lambda k, o, f=function: f(true, k, o, space=space), inputs)
+    assert torch.autograd.gradcheck(lambda o: bag_of_offsets_loss(true, o, space=space), inputs[1:])
 
 
-def test_measuring_from_the_true_keyframe_ignores_the_predicted_one() -> None:
-    true, valid = boxes(N, T + 1), torch.ones(N, T + 1, dtype=torch.bool)
-    criterion = TrajectoryCriterion(keyframe="true")
+def both(true: Tensor, key: Tensor, offsets: Tensor, valid: Tensor, name: str) -> list[Tensor]:
+    """Every loss and its gradients by the keyframe boxes and the offsets."""
+    space, results = offset_space(name), []
+    for function in (bag_of_boxes_loss, cumulative_offset_loss, trajectory_loss):
+        k, o = key.clone().requires_grad_(), offsets.clone().requires_grad_()
+        loss = function(true, k, o, valid, space=space)
+        results += [loss.detach(), *torch.autograd.grad(loss.sum(), (k, o))]
+    o = offsets.clone().requires_grad_()
+    loss = bag_of_offsets_loss(true, o, valid, space=space)
+    return [*results, loss.detach(), *torch.autograd.grad(loss.sum(), (o,))]
+
+
+@SPACES
+@pytest.mark.parametrize("absent", [(0, 2), (0, 0), (1, T)], ids=["between", "keyframe", "end"])
+@pytest.mark.parametrize("content", [float("nan"), float("inf"), 1e6, 0.0])
+def test_what_an_absent_step_holds_changes_nothing(name: str, absent: tuple[int, int], content: float) -> None:
+    true, key, offsets = samples(name)
+    valid = torch.ones(N, T + 1, dtype=torch.bool)
+    valid[absent] = False
+    before = both(true, key, offsets, valid, name)
+    true[absent] = content
+    after = both(true, key, offsets, valid, name)
+    for expected, actual in zip(before, after, strict=True):
+        assert actual.isfinite().all()
+        assert torch.equal(expected, actual)
+
+
+@SPACES
+def test_absent_at_the_end_is_a_shorter_trajectory(name: str) -> None:
+    true, key, offsets = samples(name)
+    valid = torch.ones(N, T + 1, dtype=torch.bool)
+    valid[:, 3:] = False
+    space = offset_space(name)
     torch.testing.assert_close(
-        criterion(true, boxes(N, seed=5), offsets(), valid), criterion(true, boxes(N, seed=6), offsets(), valid)
+        trajectory_loss(true, key, offsets, valid, space=space),
+        trajectory_loss(true[:, :3], key, offsets[:, :2], space=space),
     )
 
 
-def test_the_releases_random_end() -> None:
-    """One cumulative term at an end step drawn from 1..T-1, offsets up to it, nothing after."""
-    true, key, raw = boxes(N, T + 1), boxes(N, seed=2), offsets()
-    valid = torch.ones(N, T + 1, dtype=torch.bool)
-    space = CoderSpace()
-    delta = space.from_raw(key, raw)
-    expected = []
-    for end in range(1, T):
-        at_end = torch.zeros_like(valid)
-        at_end[:, end] = True
-        up_to = torch.arange(T + 1) <= end
-        expected.append(
-            cumulative_offset_loss(true, key, delta, at_end, space=space)
-            + bag_of_offsets_loss(true, delta, up_to.expand(N, -1), space=space)
-        )
-    criterion = TrajectoryCriterion(space="coder", cumulative_end="random", keyframe="detached")
-    torch.manual_seed(0)
-    seen = {min(range(T - 1), key=lambda e: (criterion_value - expected[e]).abs().sum().item()) for criterion_value in
-            (criterion(true, key, raw, valid) for _ in range(40))}  # fmt: skip
-    assert seen == set(range(T - 1))
-    value = criterion(true, key, raw, valid)
-    assert min((value - e).abs().max().item() for e in expected) < 1e-9
+def test_no_future_steps_leaves_the_keyframe_term() -> None:
+    true, key, offsets = samples("image")
+    true, offsets = true[:, :1], offsets[:, :0]
+    alone = cumulative_offset_loss(true, key, offsets)
+    assert alone.tolist() == pytest.approx(
+        [loop_sigma("image", true[i].tolist(), key[i].tolist(), [], [True], 1.0) for i in range(N)]
+    )
+    assert float(alone.min()) > 0
+    assert torch.equal(bag_of_boxes_loss(true, key, offsets), alone)
+    assert bag_of_offsets_loss(true, offsets).tolist() == [0.0] * N
+    assert torch.equal(trajectory_loss(true, key, offsets), alone)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"loss": "giou"}, {"space": "polar"}, {"cumulative_end": "last"}, {"keyframe": "next"}]
-)
-def test_names_that_do_not_exist(wrong: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong.values()))):
-        TrajectoryCriterion(**wrong)
+@SPACES
+def test_no_objects(name: str) -> None:
+    true, key, offsets = torch.zeros(0, T + 1, 4), torch.zeros(0, 4), torch.zeros(0, T, 4, requires_grad=True)
+    loss = trajectory_loss(true, key, offsets, torch.ones(0, T + 1, dtype=torch.bool), space=offset_space(name))
+    assert loss.shape == (0,)
+    loss.sum().backward()
+    assert offsets.grad is not None and offsets.grad.shape == offsets.shape
 
 
-def test_the_unit_of_the_outputs_is_a_tenth_of_the_box_over_the_trajectory() -> None:
-    key = torch.tensor([[10.0, 20.0, 38.0, 34.0]])
-    last = TrajectoryCriterion().decode(key, torch.ones(1, T, 4))[0, -1]
-    # x, y, w and h have each grown by a tenth of width or height
-    assert last.tolist() == pytest.approx([12.8, 21.4, 12.8 + 30.8, 21.4 + 15.4])
-    assert math.isclose(float(CoderSpace().from_raw(key, torch.ones(1, T, 4)).sum(1)[0, 0]), 1.0)
+def test_what_does_not_fit_is_refused() -> None:
+    true, key, offsets = samples("image")
+    with pytest.raises(ValueError, match=r"true_boxes must be \(N, T\+1, 4\), got \(3, 4\)"):
+        trajectory_loss(true[:, 0], key, offsets)
+    with pytest.raises(ValueError, match=r"predictions for l = 1..T must be \(3, 4, 4\), got \(3, 3, 4\)"):
+        bag_of_boxes_loss(true, key, offsets[:, 1:])
+    with pytest.raises(ValueError, match=r"valid must be bool \(3, 5\), got torch.float32 \(3, 5\)"):
+        cumulative_offset_loss(true, key, offsets, torch.ones(N, T + 1))
+    with pytest.raises(ValueError, match=r"valid must be bool \(3, 5\), got torch.bool \(3, 4\)"):
+        bag_of_offsets_loss(true, offsets, torch.ones(N, T, dtype=torch.bool))

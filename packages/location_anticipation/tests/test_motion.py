@@ -1,92 +1,179 @@
-"""Motion supervision between keyframes: what each kind puts there, and where it has nothing to stand on."""
+"""Motion supervision: equation 2.5, straight lines, random positions, and who has no second keyframe."""
 
 import numpy as np
 import pytest
 
 from location_anticipation.motion import FOCUS, MOTIONS, linear_boxes, parabola_boxes, random_boxes, supervise
 
-START = np.array([[0, 0, 28, 28], [10, 20, 30, 60]], dtype=np.float32)
-END = np.array([[16, 4, 44, 32], [10, 4, 40, 34]], dtype=np.float32)
+START = np.array([[10.0, 20, 22, 30], [40.0, 5, 50, 25]], dtype=np.float32)
+END = np.array([[34.0, 24, 50, 30], [20.0, 15, 28, 45]], dtype=np.float32)
 T = 8
+BETWEEN = ("linear", "simulated", "random")
 
 
 def centres(boxes: np.ndarray) -> np.ndarray:
+    boxes = boxes.astype(np.float64)
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
-def test_linear_by_hand() -> None:
-    boxes = linear_boxes(START, END, 4)
-    assert boxes.shape == (2, 4, 4)
-    assert boxes[0, 0].tolist() == [4, 1, 32, 29]
-    assert boxes[0, 1].tolist() == [8, 2, 36, 30]
-    assert np.array_equal(boxes[:, -1], END)
+def annotated(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (2, T+1, 4) that start and end as above, and that all of them are annotated."""
+    between = np.random.default_rng(seed).uniform(0, 30, (2, T - 1, 4)).astype(np.float32)
+    between[..., 2:] += between[..., :2]
+    return np.concatenate((START[:, None], between, END[:, None]), axis=1), np.ones((2, T + 1), dtype=bool)
 
 
-@pytest.mark.parametrize("focus", [FOCUS, -FOCUS, 3.0])
-def test_the_parabola_satisfies_equation_2_5(focus: float) -> None:
-    boxes = parabola_boxes(START[:1], END[:1], T, focus).astype(float)
-    (x0, y0), (x1, y1) = centres(START[:1])[0], centres(END[:1])[0]
-    # the vertex (v1, v2) from the two points, as the appendix says
-    v1 = (x0 + x1) / 2 - 2 * focus * (y1 - y0) / (x1 - x0)
-    v2 = y0 - (x0 - v1) ** 2 / (4 * focus)
-    for x, y in centres(boxes)[0]:
-        equation = x**2 / (4 * focus) - v1 * x / (2 * focus) + v1**2 / (4 * focus) + v2
-        assert y == pytest.approx(equation, abs=1e-4)
-    assert boxes[0, -1] == pytest.approx(END[0])
-    sizes = boxes[0, :, 2:] - boxes[0, :, :2]
-    assert sizes == pytest.approx(np.full((T, 2), 28.0))
+@pytest.mark.parametrize("focus", [8.0, -8.0, 3.0])
+def test_parabola_satisfies_equation_2_5(focus: float) -> None:
+    boxes = parabola_boxes(START, END, T, focus)
+    for i in range(2):
+        (x0, y0), (x1, y1) = centres(START[i]), centres(END[i])
+        # Filling in both keyframes and subtracting gives v1, then either of them gives v2.
+        v1 = (x0 + x1) / 2 - 2 * focus * (y1 - y0) / (x1 - x0)
+        v2 = y0 - (x0 - v1) ** 2 / (4 * focus)
+        for step in range(T):
+            x, y = centres(boxes[i, step])
+            assert x == pytest.approx(x0 + (step + 1) / T * (x1 - x0), abs=1e-5)
+            expected = x**2 / (4 * focus) - v1 * x / (2 * focus) + v1**2 / (4 * focus) + v2
+            assert y == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_parabola_of_a_vertical_motion_is_the_line() -> None:
-    """Equation 2.5 has no vertex there; the limit has no bow."""
-    end = START + np.array([0, 16, 0, 16], dtype=np.float32)
-    assert np.allclose(parabola_boxes(START, end, T), linear_boxes(START, end, T))
+def test_parabola_ends_at_the_second_keyframe_and_interpolates_sizes() -> None:
+    boxes = parabola_boxes(START, END, T)
+    np.testing.assert_allclose(boxes[:, -1], END, atol=1e-5)
+    sizes = boxes[..., 2:] - boxes[..., :2]
+    for step in range(T):
+        share = (step + 1) / T
+        expected = (1 - share) * (START[:, 2:] - START[:, :2]) + share * (END[:, 2:] - END[:, :2])
+        np.testing.assert_allclose(sizes[:, step], expected, atol=1e-5)
 
 
-def test_neighbouring_segments_bow_to_opposite_sides() -> None:
-    boxes = np.stack((START, END), axis=1)[:, [0] * T + [1]]
-    present = np.ones((2, T + 1), bool)
-    even, _ = supervise("simulated", boxes, present, image_size=(64, 64), segment=0)
-    odd, _ = supervise("simulated", boxes, present, image_size=(64, 64), segment=1)
-    line = linear_boxes(START, END, T)
-    middle = T // 2 - 1
-    assert (even - line)[0, middle, 1] == pytest.approx(-(16**2) / (16 * FOCUS))
-    assert np.allclose(even - line, line - odd, atol=1e-5)
+def test_parabola_bows_by_the_square_of_the_way_over_16_f() -> None:
+    start, end = np.array([[0.0, 0, 10, 10]], dtype=np.float32), np.array([[16.0, 0, 26, 10]], dtype=np.float32)
+    # Half way, s = 1/2: s (1 - s) dx^2 / (4 f) = 16^2 / (16 * 8) = 2 pixels, upwards in the image.
+    assert parabola_boxes(start, end, 2, 8.0)[0].tolist() == [[8, -2, 18, 8], [16, 0, 26, 10]]
+    assert parabola_boxes(start, end, 2, -8.0)[0, 0].tolist() == [8, 2, 18, 12]
 
 
-def test_random_boxes_lie_in_the_image_and_end_at_the_keyframe() -> None:
-    boxes = random_boxes(START[:1], END[:1], 400, (64, 80), np.random.default_rng(0))
-    assert boxes.shape == (1, 400, 4)
-    assert boxes[..., :2].min() >= 0 and boxes[..., 2].max() <= 80 and boxes[..., 3].max() <= 64
-    assert boxes[..., 0].std() > 10 and boxes[..., 1].std() > 8, "anywhere, not near the line"
-    assert np.array_equal(boxes[:, -1], END[:1])
+def test_parabola_of_a_vertical_motion_is_the_straight_line() -> None:
+    end = START + np.array([0, 9, 0, 9], dtype=np.float32)
+    np.testing.assert_array_equal(parabola_boxes(START, end, T), linear_boxes(START, end, T))
 
 
-def test_sparse_supervision_needs_both_keyframes() -> None:
-    boxes = np.repeat(START[:, None], T + 1, axis=1)
-    present = np.ones((2, T + 1), bool)
+def test_parabola_needs_a_focus() -> None:
+    with pytest.raises(ValueError, match="focus of the parabola must not be 0"):
+        parabola_boxes(START, END, T, 0.0)
+
+
+def test_focus_alternates_so_that_pieces_of_a_linear_motion_join_smoothly() -> None:
+    horizon, step = 200, np.array([16.0, 4, 16, 4], dtype=np.float32)
+    keyframes = [START[:1] + i * step for i in range(4)]
+    pieces = []
+    for segment in range(3):
+        boxes = np.stack((keyframes[segment], keyframes[segment + 1]), axis=1)
+        boxes = np.concatenate((boxes[:, :1], np.zeros((1, horizon - 1, 4), np.float32), boxes[:, 1:]), axis=1)
+        moved, _ = supervise("simulated", boxes, np.ones((1, horizon + 1), bool), image_size=(64, 64), segment=segment)
+        pieces.append(np.concatenate((keyframes[segment][:, None], moved), axis=1))
+    bows = [centres(piece)[0, horizon // 2, 1] - centres(piece)[0, [0, -1], 1].mean() for piece in pieces]
+    assert bows == pytest.approx([-2, 2, -2], abs=1e-4)  # 16^2 / (16 * 8) to alternating sides
+    # Slopes in pixels per frame: the chord's 4/200, the bow's 16^2/(4 * 8)/200 at either end. With one focus throughout
+    # the slope would jump from .06 to -.02 at every keyframe.
+    for before, after, slope in zip(pieces, pieces[1:], (0.06, -0.02), strict=False):
+        assert np.diff(centres(before)[0, -2:, 1]) == pytest.approx(slope, abs=1e-3)
+        assert np.diff(centres(after)[0, :2, 1]) == pytest.approx(slope, abs=1e-3)
+
+
+def test_linear_is_a_straight_line() -> None:
+    boxes = linear_boxes(START, END, 2)
+    assert boxes[0].tolist() == [[22, 22, 36, 30], [34, 24, 50, 30]]
+    assert boxes.dtype == np.float32
+
+
+def test_random_boxes_are_anywhere_in_the_image() -> None:
+    height, width = 60, 90
+    boxes = random_boxes(START, END, 2000, (height, width), np.random.default_rng(0))[:, :-1]
+    assert boxes.min() >= 0 and boxes[..., 2].max() <= width + 1e-4 and boxes[..., 3].max() <= height + 1e-4
+    # They use the whole of it: corners spread evenly over the room that the box leaves.
+    room = np.array([width, height]) - (boxes[..., 2:] - boxes[..., :2])
+    share = boxes[..., :2] / room
+    assert share.mean() == pytest.approx(0.5, abs=0.02)
+    assert share.std() == pytest.approx(12**-0.5, abs=0.02)
+
+
+def test_random_boxes_keep_the_keyframe_and_interpolate_sizes() -> None:
+    boxes = random_boxes(START, END, T, (64, 64), np.random.default_rng(0))
+    np.testing.assert_array_equal(boxes[:, -1], END)
+    straight = linear_boxes(START, END, T)
+    np.testing.assert_allclose(boxes[..., 2:] - boxes[..., :2], straight[..., 2:] - straight[..., :2], atol=1e-5)
+    again = random_boxes(START, END, T, (64, 64), np.random.default_rng(0))
+    np.testing.assert_array_equal(boxes, again)
+    assert (boxes != random_boxes(START, END, T, (64, 64), np.random.default_rng(1))).any()
+
+
+def test_random_boxes_as_large_as_the_image_stay_at_its_corner() -> None:
+    box = np.array([[0.0, 0, 70, 70]], dtype=np.float32)
+    boxes = random_boxes(box, box, 3, (64, 64), np.random.default_rng(0))
+    assert boxes[..., :2].tolist() == [[[0, 0]] * 3]
+
+
+def test_annotated_motion_is_what_is_annotated() -> None:
+    boxes, present = annotated()
+    present[1, 3:5] = False
+    moved, valid = supervise("annotated", boxes, present, image_size=(64, 64))
+    np.testing.assert_array_equal(moved, boxes[:, 1:])
+    np.testing.assert_array_equal(valid, present[:, 1:])
+
+
+def test_no_motion_supervises_nothing_in_between() -> None:
+    boxes, present = annotated()
+    moved, valid = supervise("none", boxes, present, image_size=(64, 64))
+    assert moved.shape == (2, T, 4) and valid.shape == (2, T) and not valid.any()
+
+
+@pytest.mark.parametrize("motion", BETWEEN)
+def test_sparse_annotation_uses_the_two_keyframes_only(motion: str) -> None:
+    boxes, present = annotated(seed=0)
+    moved, valid = supervise(motion, boxes, present, image_size=(64, 64), rng=np.random.default_rng(0))
+    boxes[:, 1:-1] = np.nan
+    present[:, 1:-1] = False
+    sparse, valid_sparse = supervise(motion, boxes, present, image_size=(64, 64), rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(moved, sparse)
+    assert moved.dtype == np.float32 and moved.shape == (2, T, 4)
+    assert valid.all() and valid_sparse.all()
+    np.testing.assert_allclose(moved[:, -1], END, atol=1e-5)
+
+
+@pytest.mark.parametrize("motion", BETWEEN)
+def test_without_a_second_keyframe_nothing_is_valid(motion: str) -> None:
+    boxes, present = annotated()
     present[0, -1] = False
-    present[1, 3] = False  # in between nobody looks
-    for motion in ("linear", "simulated", "random"):
-        _, valid = supervise(motion, boxes, present, image_size=(64, 64), rng=np.random.default_rng(0))
-        assert not valid[0].any() and valid[1].all(), motion
+    _, valid = supervise(motion, boxes, present, image_size=(64, 64), rng=np.random.default_rng(0))
+    assert valid.tolist() == [[False] * T, [True] * T]
 
 
-def test_annotated_keeps_the_annotation_and_none_hides_it() -> None:
-    boxes = np.arange(2 * 9 * 4, dtype=np.float32).reshape(2, 9, 4)
-    present = np.random.default_rng(0).random((2, 9)) < 0.5
-    kept, valid = supervise("annotated", boxes, present, image_size=(64, 64))
-    assert np.array_equal(kept, boxes[:, 1:]) and np.array_equal(valid, present[:, 1:])
-    _, valid = supervise("none", boxes, present, image_size=(64, 64))
-    assert not valid.any()
+def test_segments_of_simulated_motion_bow_to_either_side() -> None:
+    boxes, present = annotated()
+    for segment in range(4):
+        moved, _ = supervise("simulated", boxes, present, image_size=(64, 64), segment=segment)
+        expected = parabola_boxes(START, END, T, FOCUS if segment in (0, 2) else -FOCUS)
+        np.testing.assert_array_equal(moved, expected)
+    assert FOCUS == 8
 
 
-def test_wrong_use() -> None:
-    boxes, present = np.repeat(START[:, None], 3, axis=1), np.ones((2, 3), bool)
-    with pytest.raises(ValueError, match="jump"):
-        supervise("jump", boxes, present, image_size=(64, 64))
-    with pytest.raises(ValueError, match="needs a generator"):
+@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize("n", [0, 2])
+def test_no_future_and_no_objects(motion: str, n: int) -> None:
+    rng = np.random.default_rng(0)
+    boxes, present = annotated()
+    moved, valid = supervise(motion, boxes[:n, :1], present[:n, :1], image_size=(64, 64), rng=rng)
+    assert moved.shape == (n, 0, 4) and valid.shape == (n, 0)
+    moved, valid = supervise(motion, boxes[:0], present[:0], image_size=(64, 64), rng=rng)
+    assert moved.shape == (0, T, 4) and valid.shape == (0, T)
+
+
+def test_what_cannot_be_done_is_refused() -> None:
+    boxes, present = annotated()
+    with pytest.raises(ValueError, match=r"motion must be one of .*, got 'circular'"):
+        supervise("circular", boxes, present, image_size=(64, 64))
+    with pytest.raises(ValueError, match="motion 'random' needs a generator: pass rng"):
         supervise("random", boxes, present, image_size=(64, 64))
-    with pytest.raises(ValueError, match="focus"):
-        parabola_boxes(START, END, T, 0)
-    assert set(MOTIONS) == {"annotated", "simulated", "linear", "random", "none"}

@@ -1,5 +1,6 @@
-"""Training: it learns, it repeats itself to the bit, and it survives being killed."""
+"""Training: it learns, it repeats itself to the bit, it survives being stopped, and it refuses what does not fit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,236 +8,373 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from location_anticipation import DetectorConfig, UsageError, WorkError, load_detector, save_detector
-from location_anticipation import training as training_module
-from location_anticipation.checkpoint import read_tensors
+from location_anticipation import DetectorConfig, UsageError, WorkError, load_detector, training
 from location_anticipation.data import Keyframes, TrackVideos
-from location_anticipation.detector import AnticipationRCNN, build_detector
-from location_anticipation.files import atomic_path
-from location_anticipation.training import TrainConfig, batch_indices, learning_rate_at, train
+from location_anticipation.evaluation import evaluate
+from location_anticipation.roi_heads import AnticipationRoIHeads
+from location_anticipation.training import TrainConfig, TrainResult, batch_indices, learning_rate_at, train
 
-Writer = Callable[..., Path]
-Tiny = Callable[..., DetectorConfig]
-SHORT = TrainConfig(iterations=6, batch_size=2, warmup=2, checkpoint_every=2)
-
-
-def weights(model: AnticipationRCNN) -> torch.Tensor:
-    return torch.cat([value.double().flatten() for value in model.state_dict().values()])
+pytestmark = pytest.mark.usefixtures("one_thread", "tidy")
+Write = Callable[..., Path]
+Config = Callable[..., DetectorConfig]
 
 
-def test_a_few_steps_on_two_videos_lower_every_loss(write_videos: Writer, tiny: Tiny, tmp_path: Path) -> None:
-    data = Keyframes(TrackVideos(write_videos(videos=2, frames=6)), horizon=3)
-    recipe = TrainConfig(iterations=40, batch_size=2, warmup=5, checkpoint_every=40)
-    config = tiny(keyframe="true", trajectory_beta=4.0, trajectory_weight=0.1)
-    train(data, config, recipe, tmp_path / "run")
-    history = read_tensors(tmp_path / "run" / "training.pt", "location_anticipation.training/1")["history"]
-    first, last = history[:5].mean(0), history[-5:].mean(0)
+def recipe(**changes: Any) -> TrainConfig:
+    return TrainConfig(**{"iterations": 6, "batch_size": 2, "warmup": 2, "checkpoint_every": 2} | changes)
+
+
+@pytest.fixture
+def data(write_tracks: Write) -> Keyframes:
+    return Keyframes(TrackVideos(write_tracks(videos=4, frames=6)), horizon=3)
+
+
+def same(first: TrainResult, second: TrainResult) -> bool:
+    states = first.model.state_dict(), second.model.state_dict()
+    return first.losses == second.losses and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def read(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(folder / "training.pt", weights_only=True)
+    return content
+
+
+# Learning
+
+
+def test_a_tiny_problem_is_learned(tmp_path: Path, write_tracks: Write, tiny: Config) -> None:
+    videos = TrackVideos(write_tracks(videos=8, frames=8))
+    config = recipe(iterations=40, batch_size=4, learning_rate=0.005, warmup=10, checkpoint_every=40)
+    result = train(Keyframes(videos, horizon=3), tiny(), config, tmp_path / "run")
+    history = read(tmp_path / "run")["history"]
     assert history.shape == (40, 5)
-    assert (last[[0, 3]] < 0.8 * first[[0, 3]]).all(), "classification and objectness"
+    first, last = history[:10].mean(dim=0), history[-10:].mean(dim=0)
+    assert last.sum() < 0.75 * first.sum()
+    assert list(result.losses) == [
+        "loss_classifier",
+        "loss_box_reg",
+        "loss_trajectory",
+        "loss_objectness",
+        "loss_rpn_box_reg",
+    ]
+    np.testing.assert_allclose(list(result.losses.values()), last)
+    learned = dict(zip(result.losses, (last / first).tolist(), strict=True))
+    assert learned["loss_classifier"] < 0.6 and learned["loss_objectness"] < 0.2
+    assert result.seconds_per_keyframe > 0
+    assert not result.model.training
+    found = evaluate(result.model, videos, keyframe_step=4)
+    assert found.keyframe_map_50 > 0.1
 
 
-def test_the_same_seed_gives_the_same_bytes(write_videos: Writer, tiny: Tiny, tmp_path: Path) -> None:
-    data = Keyframes(TrackVideos(write_videos()), horizon=3)
-    torch.manual_seed(1)
-    one = train(data, tiny(), SHORT, tmp_path / "one")
-    torch.manual_seed(2)  # the caller's random state plays no part, and is not touched
-    state = torch.get_rng_state()
-    two = train(data, tiny(), SHORT, tmp_path / "two")
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(weights(one.model), weights(two.model)) and one.losses == two.losses
-    other = train(data, tiny(), TrainConfig(**{**vars(SHORT), "seed": 1}), tmp_path / "other")
-    assert not torch.equal(weights(one.model), weights(other.model))
+@pytest.mark.parametrize(
+    ("changes", "motion"),
+    [({"horizon": 0}, "none"), ({"class_agnostic": False, "space": "coder", "fpn": False}, "random")],
+)
+def test_variants_train(tmp_path: Path, data: Keyframes, tiny: Config, changes: dict[str, Any], motion: str) -> None:
+    detector = tiny(**changes)
+    varied = Keyframes(data.videos, horizon=detector.horizon, motion=motion)
+    before = build_state(detector)
+    result = train(varied, detector, recipe(iterations=2), tmp_path)
+    assert ("loss_trajectory" in result.losses) == (detector.horizon > 0)
+    after = result.model.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(after[name], value) for name, value in before.items())
+    model, names = load_detector(tmp_path / "detector.pt")
+    assert names == ["filled", "hollow"] and model.config == detector
+    assert all(torch.equal(value, after[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("stop", [2, 5])
-def test_a_stopped_run_ends_as_one_that_was_not(
-    write_videos: Writer, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
-    data = Keyframes(TrackVideos(write_videos()), horizon=3)
-    whole = train(data, tiny(), SHORT, tmp_path / "whole")
+def build_state(detector: DetectorConfig) -> dict[str, Tensor]:
+    with torch.random.fork_rng():
+        return training.build_detector(detector).state_dict()
 
-    real = training_module.learning_rate_at
 
-    def stopping(iteration: int, config: TrainConfig) -> float:
-        if iteration == stop:
+# Repeating
+
+
+def test_same_seed_same_bytes(tmp_path: Path, data: Keyframes, tiny: Config) -> None:
+    results = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.rand(1 + len(results))  # what the caller draws meanwhile does not matter, and is left alone
+        before = torch.get_rng_state()
+        results.append(train(data, tiny(), recipe(iterations=3, seed=seed), tmp_path / folder))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+    first, second = ((tmp_path / folder / "detector.pt").read_bytes() for folder in "ab")
+    assert first == second
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, checkpoints: int) -> None:
+    """Interrupt the training right after it has written so many checkpoints and begun the next step."""
+    written = 0
+    write = training._checkpoint
+    batch = training._batch
+
+    def counting(*arguments: Any) -> None:
+        nonlocal written
+        write(*arguments)
+        written += 1
+
+    def interrupted(*arguments: Any) -> Any:
+        if written == checkpoints:
             raise KeyboardInterrupt
-        return real(iteration, config)
+        return batch(*arguments)
 
-    monkeypatch.setattr(training_module, "learning_rate_at", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        train(data, tiny(), SHORT, tmp_path / "stopped")
-    monkeypatch.setattr(training_module, "learning_rate_at", real)
-    resumed = train(data, tiny(), SHORT, tmp_path / "stopped")
-    assert torch.equal(weights(whole.model), weights(resumed.model))
-    assert whole.losses == resumed.losses
+    monkeypatch.setattr(training, "_checkpoint", counting)
+    monkeypatch.setattr(training, "_batch", interrupted)
 
 
-def test_kill_minus_nine(write_videos: Writer, tmp_path: Path) -> None:
-    """The command, killed without a chance to clean up and started again, ends with the metrics of an unbroken run."""
-    path = write_videos(videos=2, frames=6)
-    settings = [
-        "backbone=resnet18", "channels=16", "representation=16", "trajectory_hidden=24", "horizon=3", "min_size=64",
-        "max_size=64", "rois_per_image=16", "proposals_train=50", "iterations=60", "batch_size=2", "warmup=2",
-        "checkpoint_every=3",
-    ]  # fmt: skip
-
-    def command(folder: str) -> list[str]:
-        code = "import torch; torch.set_num_threads(1); from location_anticipation.cli import main; main()"
-        given = [argument for setting in settings for argument in ("--set", setting)]
-        return [
-            sys.executable,
-            "-c",
-            code,
-            "train",
-            str(path),
-            "--out",
-            str(tmp_path / folder),
-            "--device",
-            "cpu",
-            *given,
-        ]
-
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command("killed"), env=environment, **quiet)  # type: ignore[call-overload]
-    checkpoint = tmp_path / "killed" / "training.pt"
-    until = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < until and running.poll() is None:
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
-    done = read_tensors(checkpoint, "location_anticipation.training/1")["iteration"]
-    assert 0 < done < 60 and not (tmp_path / "killed" / "detector.pt").exists()
-
-    ends = []
-    for folder in ("killed", "unbroken"):
-        ended = subprocess.run(command(folder), env=environment, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        model, names = load_detector(tmp_path / folder / "detector.pt")
-        ends.append((weights(model), names, ended.stdout.replace(folder, "")))
-        if folder == "killed":
-            assert f"continuing from step {done}" in ended.stderr
-    assert torch.equal(ends[0][0], ends[1][0]) and ends[0][1:] == ends[1][1:]
-
-
-def test_a_folder_of_another_run_is_refused(write_videos: Writer, tiny: Tiny, tmp_path: Path) -> None:
-    data = Keyframes(TrackVideos(write_videos()), horizon=3)
-    short = TrainConfig(iterations=2, batch_size=2, warmup=2, checkpoint_every=2)
-    train(data, tiny(), short, tmp_path)
-    with pytest.raises(UsageError, match=r"train\.learning_rate"):
-        train(data, tiny(), TrainConfig(**{**vars(short), "learning_rate": 0.5}), tmp_path)
-    with pytest.raises(UsageError, match=r"detector\.loss"):
-        train(data, tiny(loss="bag"), short, tmp_path)
-    with pytest.raises(UsageError, match="data"):
-        train(Keyframes(data.videos, horizon=3, motion="linear"), tiny(), short, tmp_path)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(
-    write_videos: Writer, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_run_ends_as_an_uninterrupted_one(
+    tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = Keyframes(TrackVideos(write_videos()), horizon=3)
-    real = AnticipationRCNN.forward
-    calls = []
-
-    def breaking(self: AnticipationRCNN, *arguments: object) -> object:
-        calls.append(1)
-        losses = real(self, *arguments)  # type: ignore[arg-type]
-        return {k: v * float("nan") for k, v in losses.items()} if len(calls) == 4 else losses  # type: ignore[union-attr]
-
-    monkeypatch.setattr(AnticipationRCNN, "forward", breaking)
-    with pytest.raises(WorkError, match=r"not finite at step 3.*learning_rate"):
-        train(data, tiny(), SHORT, tmp_path)
-    kept = read_tensors(tmp_path / "training.pt", "location_anticipation.training/1")
-    assert kept["iteration"] == 2
-    assert all(torch.isfinite(value).all() for value in kept["model"].values())
-    assert not (tmp_path / "detector.pt").exists()
-
-
-def test_batches_are_the_epochs_permutations() -> None:
-    order = [i for iteration in range(9) for i in batch_indices(12, 4, iteration, seed=0)]
-    epochs = [order[k : k + 12] for k in range(0, 36, 12)]
-    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-    over_the_end = batch_indices(12, 5, 2, seed=0)
-    assert over_the_end == [*epochs[0][10:], *epochs[1][:3]]
-    assert batch_indices(12, 4, 0, seed=1) != batch_indices(12, 4, 0, seed=0)
+    # The random end draws random numbers in every step, the random motion in every sample.
+    detector = tiny(cumulative_end="random")
+    data = Keyframes(data.videos, horizon=3, motion="random")
+    whole = train(data, detector, recipe(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, detector, recipe(), tmp_path / "parts")
+    assert read(tmp_path / "parts")["iteration"] == 4
+    assert not (tmp_path / "parts" / "detector.pt").exists()
+    # How often checkpoints are written may change from one start to the next.
+    resumed = train(data, detector, recipe(checkpoint_every=5), tmp_path / "parts")
+    assert same(whole, resumed)
+    assert read(tmp_path / "parts")["history"].tolist() == read(tmp_path / "whole")["history"].tolist()
+    optimizers = [read(tmp_path / folder)["optimizer"]["state"] for folder in ("whole", "parts")]
+    assert all(
+        torch.equal(optimizers[0][key]["momentum_buffer"], optimizers[1][key]["momentum_buffer"])
+        for key in optimizers[0]
+    )
 
 
-def test_the_learning_rate() -> None:
-    config = TrainConfig(iterations=900, learning_rate=0.1, warmup=10)
-    assert learning_rate_at(0, config) == pytest.approx(0.01)
-    assert learning_rate_at(9, config) == learning_rate_at(599, config) == pytest.approx(0.1)
-    assert learning_rate_at(600, config) == learning_rate_at(899, config) == pytest.approx(0.01)
+def test_a_finished_run_is_not_trained_again(
+    tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(data, tiny(), recipe(), tmp_path)
+    monkeypatch.setattr(training, "_batch", lambda *_: pytest.fail("no step is left"))
+    again = train(data, tiny(), recipe(), tmp_path)
+    assert same(first, again)
+    assert again.seconds_per_keyframe == first.seconds_per_keyframe
 
 
-@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"batch_size": 0}, {"learning_rate": 0.0}])
-def test_wrong_recipes(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        TrainConfig(**wrong)  # type: ignore[arg-type]
+def test_sigkill_through_the_command(tmp_path: Path, write_tracks: Write, tiny: Config) -> None:
+    """Killed with no chance to clean up, and started again with the same command: the same bytes in the end."""
+    path = write_tracks(videos=4, frames=6)
+    settings = {
+        "horizon": 3, "backbone": "resnet18", "channels": 32, "representation": 32, "trajectory_hidden": 48,
+        "min_size": 48, "max_size": 80, "proposals_train": 50, "proposals_test": 20, "rois_per_image": 16,
+        "anchor_sizes": (12, 16, 24, 32, 48), "iterations": 15, "batch_size": 2, "warmup": 5, "checkpoint_every": 1,
+    }  # fmt: skip
+    detector = {name: value for name, value in settings.items() if name in DetectorConfig.__dataclass_fields__}
+    config = {name: value for name, value in settings.items() if name not in detector}
+    whole = train(
+        Keyframes(TrackVideos(path), horizon=3),
+        DetectorConfig(num_classes=2, **detector),
+        TrainConfig(**config),
+        tmp_path / "whole",
+    )
+
+    folder = tmp_path / "killed"
+    program = "import torch; torch.set_num_threads(1)\nfrom location_anticipation.cli import main; main()"
+    command = [sys.executable, "-c", program, "train", str(path), "--out", str(folder), "--device", "cpu"]
+    for name, value in settings.items():
+        command += ["--set", f"{name}={list(value) if isinstance(value, tuple) else value}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (folder / "training.pt").exists():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 1 <= read(folder)["iteration"] < 15
+    assert not (folder / "detector.pt").exists()
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert f"continuing from step {read_step(done.stderr)} of" in done.stderr
+    assert (folder / "detector.pt").read_bytes() == (tmp_path / "whole" / "detector.pt").read_bytes()
+    printed = dict(line.split() for line in done.stdout.splitlines()[:-1])
+    assert printed == {name: f"{value:.4f}" for name, value in whole.losses.items()}
+    assert read(folder)["history"].tolist() == read(tmp_path / "whole")["history"].tolist()
 
 
-def test_a_detector_survives_its_file(tiny: Tiny, tmp_path: Path) -> None:
-    model = build_detector(tiny(score_threshold=0.0)).eval()
-    save_detector(tmp_path / "detector.pt", model, ["cat", "dog"])
-    loaded, names = load_detector(tmp_path / "detector.pt")
-    assert names == ["cat", "dog"] and loaded.config == model.config and not loaded.training
-    image = torch.rand(3, 64, 64)
-    for ours, theirs in zip(model([image]), loaded([image]), strict=True):
-        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
-    assert isinstance(torch.load(tmp_path / "detector.pt", weights_only=True), dict)
-    with pytest.raises(ValueError, match="2 classes but 1 names"):
-        save_detector(tmp_path / "other.pt", model, ["cat"])
+def read_step(log: str) -> int:
+    step = int(log.split("continuing from step ")[1].split()[0])
+    assert 1 <= step < 15
+    return step
 
 
-def test_files_that_are_no_detector(tiny: Tiny, tmp_path: Path) -> None:
-    path = tmp_path / "detector.pt"
-    save_detector(path, build_detector(tiny()), ["a", "b"])
-    whole = path.read_bytes()
-    for content in (b"", b"text", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        with pytest.raises(UsageError, match="not a readable checkpoint"):
-            load_detector(path)
-    with pytest.raises(UsageError, match="no such file"):
-        load_detector(tmp_path / "nothing.pt")
-    torch.save({"model": {"conv.weight": torch.zeros(1)}}, path)
-    with pytest.raises(UsageError, match="another kind"):
-        load_detector(path)
-    path.write_bytes(whole)
-    content = torch.load(path, weights_only=True)
-    content["config"]["backbone"] = "resnet34"
-    torch.save(content, path)
-    with pytest.raises(UsageError, match="do not fit"):
-        load_detector(path)
-    del content["config"]["loss"]
-    torch.save(content, path)
-    with pytest.raises(UsageError, match=r"another version.*loss"):
-        load_detector(path)
+# Refusing
 
 
-def test_a_full_disk_leaves_nothing_behind(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out" / "detector.pt"
-    model = build_detector(tiny())
-    save_detector(path, model, ["a", "b"])
-    before = path.read_bytes()
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"recipe": {"learning_rate": 0.01}}, "train.learning_rate"),
+        ({"recipe": {"iterations": 8, "seed": 4}}, "train.iterations, train.seed"),
+        ({"detector": {"loss": "sigma"}}, "detector.loss"),
+        ({"motion": "linear"}, "data"),
+        ({"digest": "another"}, "data"),
+    ],
+)
+def test_another_run_in_the_folder_is_refused(
+    tmp_path: Path, data: Keyframes, tiny: Config, write_tracks: Write, change: dict[str, Any], named: str
+) -> None:
+    train(data, tiny(), recipe(iterations=2), tmp_path / "run")
+    before = (tmp_path / "run" / "training.pt").read_bytes()
+    if "digest" in change:
+        data = Keyframes(TrackVideos(write_tracks("other.h5", attributes={"content_digest": "other"})), horizon=3)
+    if "motion" in change:
+        data = Keyframes(data.videos, horizon=3, motion=change["motion"])
+    with pytest.raises(UsageError) as caught:
+        train(
+            data, tiny(**change.get("detector", {})), recipe(**{"iterations": 2} | change.get("recipe", {})),
+            tmp_path / "run",
+        )  # fmt: skip
+    path = tmp_path / "run" / "training.pt"
+    assert str(caught.value) == (
+        f"{path}: belongs to a run with other settings ({named}); choose another folder or delete it"
+    )
+    assert path.read_bytes() == before
 
-    def full(content: object, target: Path) -> None:
-        target.write_bytes(b"half")
-        raise RuntimeError("[enforce fail at inline_container.cc:783] . PytorchStreamWriter failed writing file")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(WorkError, match=r"detector\.pt: cannot be written"):
-        save_detector(path, model, ["a", "b"])
-    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["detector.pt"]
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, data: Keyframes, tiny: Config) -> None:
+    train(data, tiny(), recipe(iterations=2), tmp_path)
+    path = tmp_path / "training.pt"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UsageError, match=r"training\.pt: not a readable checkpoint"):
+        train(data, tiny(), recipe(iterations=2), tmp_path)
 
 
-def test_errors_that_have_nothing_to_do_with_the_output_pass_through(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_path(tmp_path / "out.txt"):
-        (tmp_path / "elsewhere").read_text()
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(WorkError, match="cannot be written"), atomic_path(tmp_path / "file" / "out.txt"):
-        pytest.fail("a file is no folder")
+def test_data_that_does_not_fit_the_detector_is_refused_before_training(
+    tmp_path: Path, data: Keyframes, tiny: Config
+) -> None:
+    with pytest.raises(UsageError, match=r"train\.h5 has 2 classes, the detector is asked for 3"):
+        train(data, tiny(num_classes=3), recipe(), tmp_path)
+    with pytest.raises(UsageError, match=r"trajectories of 3 steps, the detector's horizon is 4"):
+        train(data, tiny(horizon=4), recipe(), tmp_path)
+    with pytest.raises(UsageError, match="norm must be one of"):
+        train(data, tiny(norm="layer"), recipe(), tmp_path)
+    with pytest.raises(UsageError, match="weights of resnet18 must be one of"):
+        train(data, tiny(), recipe(), tmp_path, backbone_weights="COCO")
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(UsageError, match="file: is a file; checkpoints need a folder"):
+        train(data, tiny(), recipe(), file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
+        ({"clip_norm": 0.0}, "clip_norm must be positive, got 0.0"),
+        ({"momentum": -0.1}, "momentum must be 0 or more, got -0.1"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+        ({"precision": "8"}, "precision must be one of .*, got '8'"),
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**changes)
+
+
+# Failing
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda loss: loss * float("nan"), r"loss is not finite at step 4 \(.*loss_trajectory nan"),
+        (lambda loss: loss + float("inf"), r"loss is not finite at step 4 \(.*loss_trajectory inf"),
+        # A finite loss whose gradient is not: the weights would be lost with this very step.
+        (lambda loss: loss + torch.sqrt(loss * 0), r"gradient is not finite at step 4 \(norm nan\)"),
+    ],
+    ids=["nan", "inf", "gradient"],
+)
+def test_numbers_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
+    tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch, spoil: Any, message: str
+) -> None:
+    calls = 0
+    loss = AnticipationRoIHeads._trajectory_loss
+
+    def spoiled(*arguments: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        value = loss(*arguments)
+        return spoil(value) if calls == 5 else value
+
+    monkeypatch.setattr(AnticipationRoIHeads, "_trajectory_loss", spoiled)
+    with pytest.raises(WorkError, match=message) as caught:
+        train(data, tiny(), recipe(checkpoint_every=1), tmp_path / "run")
+    assert f"the checkpoint in {tmp_path / 'run'} is from before" in str(caught.value)
+    assert read(tmp_path / "run")["iteration"] == 4
+    assert all(value.isfinite().all() for value in read(tmp_path / "run")["model"].values())
+    assert not (tmp_path / "run" / "detector.pt").exists()
+
+
+def test_without_a_checkpoint_none_is_promised(
+    tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnticipationRoIHeads, "_trajectory_loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(WorkError, match=r"not finite at step 0 .*; no checkpoint yet\. A lower learning_rate"):
+        train(data, tiny(), recipe(), tmp_path)
+    assert list(tmp_path.glob("*.pt")) == []
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(("size", "batch"), [(10, 3), (7, 7), (3, 8), (1, 4)])
+def test_every_epoch_is_a_permutation(size: int, batch: int) -> None:
+    epochs = 6
+    drawn = [i for step in range(-(-epochs * size // batch)) for i in batch_indices(size, batch, step, seed=0)]
+    orders = [drawn[epoch * size : (epoch + 1) * size] for epoch in range(epochs)]
+    assert all(sorted(order) == list(range(size)) for order in orders)
+    assert size < 5 or len({tuple(order) for order in orders}) == epochs  # another order every time
+
+
+def test_batches_are_a_pure_function_of_the_step_and_the_seed() -> None:
+    assert batch_indices(50, 8, 3, seed=1) == batch_indices(50, 8, 3, seed=1)
+    assert batch_indices(50, 8, 3, seed=1) != batch_indices(50, 8, 3, seed=2)
+    assert batch_indices(50, 8, 3, seed=1) != batch_indices(50, 8, 4, seed=1)
+
+
+def test_learning_rate_rises_stays_and_falls_to_a_tenth() -> None:
+    config = TrainConfig(iterations=120, learning_rate=0.4, warmup=4)
+    rates = [learning_rate_at(i, config) for i in range(120)]
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    assert set(rates[3:80]) == {0.4}
+    assert rates[80:] == pytest.approx([0.04] * 40)  # after two thirds, 80k of 120k in the thesis
+    assert learning_rate_at(0, TrainConfig(warmup=0, learning_rate=0.4)) == 0.4
+
+
+def test_the_optimiser_gets_that_learning_rate(
+    tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    step = torch.optim.SGD.step
+
+    def recording(self: torch.optim.SGD, *arguments: Any, **options: Any) -> Any:
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", recording)
+    config = recipe(iterations=4, warmup=2, learning_rate=0.01)
+    train(data, tiny(), config, tmp_path)
+    assert seen == [learning_rate_at(i, config) for i in range(4)]
+    assert json.loads(read(tmp_path)["fingerprint"])["train"]["learning_rate"] == 0.01

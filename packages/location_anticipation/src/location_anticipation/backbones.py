@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, resnet
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from location_anticipation.errors import WorkError
 
 __all__ = ["BACKBONES", "C5Backbone", "build_backbone", "load_backbone_weights"]
 
@@ -92,18 +94,18 @@ def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
     Downloads them on first use.
 
     Raises:
-        ValueError: if torchvision has no weights of that name for this network.
+        ValueError: if torchvision has no weights of that name for this network, or they lack part of it.
+        WorkError: if they cannot be downloaded or are damaged.
     """
     known = {entry.name: entry for entry in get_model_weights(name)}
     if weights not in known:
         raise ValueError(f"weights of {name} must be one of {tuple(known)}, got {weights!r}")
-    state = known[weights].get_state_dict(progress=False, check_hash=True)
+    try:
+        state = known[weights].get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise WorkError(f"weights {weights} of {name} cannot be downloaded ({error})") from error
     body: nn.Module = backbone.body  # type: ignore[assignment]
     missing, _ = body.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=False)
-    unexpected_gaps = [key for key in missing if not key.endswith("num_batches_tracked")]
-    if unexpected_gaps:
-        raise ValueError(f"{weights} of {name} lacks {unexpected_gaps[:3]}")
-    with torch.no_grad():
-        for buffer_name, buffer in body.named_buffers():
-            if buffer_name in state:
-                buffer.copy_(state[buffer_name])
+    gaps = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if gaps:
+        raise ValueError(f"{weights} of {name} lacks {gaps[:3]}")

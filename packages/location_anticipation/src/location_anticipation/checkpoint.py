@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from location_anticipation.detector import AnticipationRCNN, DetectorConfig, build_detector
-from location_anticipation.errors import UsageError, WorkError
+from location_anticipation.errors import UsageError
 from location_anticipation.files import atomic_path
 
 __all__ = ["load_detector", "read_tensors", "save_detector", "write_tensors"]
@@ -20,12 +19,19 @@ _FORMAT = "location_anticipation.detector/1"
 
 
 def write_tensors(path: str | Path, content: dict[str, Any]) -> None:
-    """``torch.save`` under a temporary name, renamed when complete."""
-    with atomic_path(path) as temporary:
+    """``torch.save`` under a temporary name, renamed when complete; equal content gives equal bytes.
+
+    Raises:
+        WorkError: if the file cannot be written; nothing is left behind and an older file stays as it was.
+    """
+    # Into a file object: given a path, torch would put the (temporary) name into the file.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # what torch's zip writer makes of a full disk
-            raise WorkError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, which torch tells as a bad position in a file
+                raise error.__context__ from error
+            raise
 
 
 def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
         raise UsageError(f"{path}: no such file; expected a checkpoint of location_anticipation")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle can raise almost anything: KeyError, IndexError, struct.error, ...
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(f"{path}: not a readable checkpoint ({reason})") from error
     found = content.get("format") if isinstance(content, dict) else None
@@ -69,15 +75,16 @@ def load_detector(path: str | Path) -> tuple[AnticipationRCNN, list[str]]:
     """
     content = read_tensors(path, _FORMAT)
     known = {field.name for field in fields(DetectorConfig)}
-    config: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in content["config"].items()
-    }
+    config: dict[str, Any] = dict(content["config"])
     if set(config) != known:
         odd = sorted(set(config) ^ known)
         raise UsageError(f"{path}: written by another version of this package (settings that differ: {odd})")
-    model = build_detector(DetectorConfig(**config))
     try:
+        model = build_detector(DetectorConfig(**config))
         model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise UsageError(f"{path}: its weights do not fit its own configuration; the file is damaged") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"{path}: its weights do not fit its own configuration ({reason}); the file is damaged"
+        ) from error
     return model.eval(), [str(name) for name in content["class_names"]]

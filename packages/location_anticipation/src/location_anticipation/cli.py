@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the command; exits with 0 (done), 1 (the work failed) or 2 (wrong usage or unusable input)."""
+    """Entry point of the command; exits with 0 (done), 1 (the work failed) or 2 (wrong usage or unusable input).
+
+    An interrupt from the keyboard exits with 130, as shells have it.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Notices of libraries about themselves, which nobody who runs a command can act on.
@@ -30,12 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         status: int = options.function(options)
-    except (UsageError, WorkError) as error:
+    except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if options.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        status = 2 if isinstance(error, UsageError) else 1
+        print(f"error: {_message(error, options.extra)}", file=sys.stderr)
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1 if isinstance(error, WorkError) else 2
     sys.exit(status)
+
+
+def _message(error: BaseException, extra: str) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command continues a training from its last checkpoint"
+    if isinstance(error, ModuleNotFoundError):
+        return f'this command needs {error.name}: pip install "location_anticipation[{extra}]"'
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,11 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--devices", type=int, default=1, help="number of devices to train on")
     command.add_argument("--backbone-weights", metavar="NAME", help="torchvision weights, for example IMAGENET1K_V1")
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="a field of DetectorConfig or TrainConfig, for example iterations=500 or backbone=resnet18; may be repeated",
-    )  # fmt: skip
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a field of DetectorConfig or TrainConfig, for example iterations=500; may be repeated",
+    )
     _device(command)
-    command.set_defaults(function=_train)
+    command.set_defaults(function=_train, extra="train")
 
     command = commands.add_parser("evaluate", help="average precision and trajectory IoU on a track-video file")
     command.add_argument("checkpoint", type=Path, help="detector.pt of a training")
@@ -67,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures here")
     _device(command)
-    command.set_defaults(function=_evaluate)
+    command.set_defaults(function=_evaluate, extra="train")
 
     command = commands.add_parser("detect", help="detect objects in a video file")
     command.add_argument("video", type=Path)
@@ -84,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--score-threshold", type=float, default=0.5, metavar="S", help="drop detections below this score (default 0.5)"
     )
     _device(command)
-    command.set_defaults(function=_detect)
+    command.set_defaults(function=_detect, extra="video")
     return parser
 
 
@@ -106,12 +120,12 @@ def parse_settings(assignments: Iterable[str], *types: type[Any]) -> list[dict[s
     """Sort ``key=value`` texts into one dict per dataclass of ``types``, values read as JSON or, failing that, as text.
 
     Raises:
-        UsageError: for a text without ``=`` or a key that is a field of none of them.
+        UsageError: for a text without ``=``, a key that is a field of none of them, or a value of another type.
     """
     sorted_into: list[dict[str, Any]] = [{} for _ in types]
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        owners = [d for d, t in zip(sorted_into, types, strict=True) if key in {f.name for f in fields(t)}]
+        owners = [i for i, kind in enumerate(types) if key in {f.name for f in fields(kind)}]
         if not equals or not owners:
             known = ", ".join(f.name for t in types for f in fields(t))
             raise UsageError(f"--set {assignment}: expected KEY=VALUE with one of {known}")
@@ -119,14 +133,30 @@ def parse_settings(assignments: Iterable[str], *types: type[Any]) -> list[dict[s
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text
-        owners[0][key] = tuple(value) if isinstance(value, list) else value
+        expected = get_type_hints(types[owners[0]])[key]
+        try:
+            sorted_into[owners[0]][key] = _convert(value, expected)
+        except TypeError:
+            names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+            wanted = names.get(expected, "whole numbers such as [32,64]")
+            raise UsageError(f"--set {key}: expected {wanted}, got {text}") from None
     return sorted_into
+
+
+def _convert(value: Any, expected: Any) -> Any:
+    if get_origin(expected) is tuple and isinstance(value, list):
+        return tuple(_convert(item, get_args(expected)[0]) for item in value)
+    if type(value) is expected:
+        return value
+    if expected is float and type(value) is int:
+        return float(value)
+    raise TypeError
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"--set: {error}") from error
 
 
@@ -137,11 +167,14 @@ def _train(options: argparse.Namespace) -> int:
     from location_anticipation.training import TrainConfig, train
 
     device = resolve_device(options.device)
+    if options.devices < 1 or (device == "cuda" and options.devices > torch.cuda.device_count()):
+        there = f"1 to {torch.cuda.device_count()}" if device == "cuda" else "1 or more"
+        raise UsageError(f"--devices must be {there}, got {options.devices}")
     if options.motion not in MOTIONS:
         raise UsageError(f"--motion must be one of {', '.join(MOTIONS)}, got {options.motion!r}")
     shape, recipe = parse_settings(options.set, DetectorConfig, TrainConfig)
     videos = TrackVideos(options.data)
-    detector = _build(DetectorConfig, {"num_classes": max(len(videos.facts.class_names), 1)} | shape)
+    detector = _build(DetectorConfig, {"num_classes": len(videos.facts.class_names)} | shape)
     data = Keyframes(videos, horizon=detector.horizon, motion=options.motion)
     result = train(
         data,

@@ -34,13 +34,12 @@ class TrajectoryCriterion:
     loss: str = "traj"
     """``bag`` (equation 2.1), ``sigma`` (2.2), ``bag_delta`` (2.3) or ``traj`` (2.4)."""
     space: str = "image"
-    """``image``: pixels of the network's input, as the thesis writes it; ``coder``: box-coder deltas, as the release."""
+    """``image``: pixels of the network's input, as the thesis has it; ``coder``: box-coder deltas, as the release."""
     beta: float = 1.0
     """Where smooth L1 turns from square to linear, in units of the space."""
     cumulative_end: str = "every"
     """``every``: the cumulative term at all l (thesis); ``random``: at one random l in 1..T-1 per call, and no loss on
-    later steps, as the release does."""
-
+    later steps, as the release does. Of ``sigma`` and ``traj`` only, the losses that have the term."""
     keyframe: str = "predicted"
     """The keyframe box that displacements are measured from: ``predicted``, equation 2.2 to the letter, whose gradient
     also moves the keyframe box; ``detached``, the same without that gradient; ``true``, the annotated box, so that
@@ -51,6 +50,8 @@ class TrajectoryCriterion:
             raise ValueError(f"loss must be one of {LOSSES}, got {self.loss!r}")
         if self.cumulative_end not in ("every", "random"):
             raise ValueError(f"cumulative_end must be 'every' or 'random', got {self.cumulative_end!r}")
+        if self.cumulative_end == "random" and self.loss not in ("sigma", "traj"):
+            raise ValueError(f"cumulative_end 'random' needs a loss with the cumulative term, got loss {self.loss!r}")
         if self.keyframe not in ("predicted", "detached", "true"):
             raise ValueError(f"keyframe must be 'predicted', 'detached' or 'true', got {self.keyframe!r}")
         offset_space(self.space)

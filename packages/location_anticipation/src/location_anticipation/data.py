@@ -2,7 +2,8 @@
 
 A track-video file holds the videos of one split: ``video`` uint8 (V, L, H, W) grey or (V, L, H, W, 3) RGB, ``boxes``
 float32 (V, L, O, 4) as x1 y1 x2 y2 in pixels, ``present`` bool (V, L, O), ``labels`` int64 (V, O) from 0, -1 for
-padding, and the attributes ``format`` = "track-video", ``class_names`` (JSON), ``name``, ``source``, ``content_digest``.
+padding, and the attributes ``format`` = "track-video", ``class_names`` (JSON list; numbers stand in where it is left
+out), ``name``, ``source``, ``content_digest``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from location_anticipation.motion import MOTIONS, supervise
 
 __all__ = ["Keyframes", "TrackVideos", "collate"]
 
-_ARRAYS = {"video": (4, 5), "boxes": (4,), "present": (3,), "labels": (2,)}
+_ARRAYS = {"video": "u", "boxes": "f", "present": "b", "labels": "i"}
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,16 @@ class TrackVideos:
             raise UsageError(f"{self.path}: no such file; expected a track-video HDF5 file")
         try:
             with h5py.File(self.path, "r") as file:
-                self.facts = _facts(self.path, file)
-                self.boxes: np.ndarray = file["boxes"][()]
+                _check_arrays(self.path, file)
+                self.boxes: np.ndarray = file["boxes"][()].astype(np.float32, copy=False)
                 self.present: np.ndarray = file["present"][()]
-                self.labels: np.ndarray = file["labels"][()]
-        except OSError as error:
+                self.labels: np.ndarray = file["labels"][()].astype(np.int64, copy=False)
+                self.facts = _facts(self.path, file, self.labels)
+        except UsageError:
+            raise
+        except Exception as error:  # HDF5 reports damage as OSError, KeyError, RuntimeError, MemoryError, ...
             raise UsageError(f"{self.path}: not a readable HDF5 file ({error}); build it again") from error
+        _check_annotations(self.path, self.boxes, self.present, self.labels, len(self.facts.class_names))
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_file": None}
@@ -71,11 +76,11 @@ class TrackVideos:
         Raises:
             UsageError: if the stored frames are damaged.
         """
-        if self._file is None:
-            self._file = h5py.File(self.path, "r")
         try:
+            if self._file is None:
+                self._file = h5py.File(self.path, "r")
             pixels = self._file["video"][video, index]
-        except OSError as error:
+        except (OSError, KeyError, RuntimeError) as error:
             raise UsageError(
                 f"{self.path}: frame {index} of video {video} is damaged ({error}); build it again"
             ) from error
@@ -83,20 +88,57 @@ class TrackVideos:
         return image.expand(3, -1, -1) if image.ndim == 2 else image.permute(2, 0, 1)
 
 
-def _facts(path: Path, file: h5py.File) -> Facts:
+def _check_arrays(path: Path, file: h5py.File) -> None:
     if file.attrs.get("format") != "track-video":
         raise UsageError(f"{path}: not a track-video file (its attribute 'format' is {file.attrs.get('format')!r})")
-    for name, dimensions in _ARRAYS.items():
-        if name not in file or file[name].ndim not in dimensions:
-            raise UsageError(f"{path}: array '{name}' is missing or has the wrong number of dimensions; build it again")
+    for name, kind in _ARRAYS.items():
+        if name not in file or not isinstance(file[name], h5py.Dataset):
+            raise UsageError(f"{path}: array '{name}' is missing; build it again")
+        if file[name].dtype.kind != kind or (name == "video" and file[name].dtype != np.uint8):
+            raise UsageError(f"{path}: array '{name}' has the wrong type, {file[name].dtype}; build it again")
+    video, objects = file["video"].shape, file["labels"].shape[1:]
+    if len(video) < 4 or video[4:] not in ((), (3,)) or len(objects) != 1:
+        raise UsageError(
+            f"{path}: expected video (V, L, H, W) or (V, L, H, W, 3) and labels (V, O), got {video} and "
+            f"{file['labels'].shape}; build it again"
+        )
+    videos, frames = video[:2]
+    shapes = {
+        "boxes": (videos, frames, *objects, 4),
+        "present": (videos, frames, *objects),
+        "labels": (videos, *objects),
+    }
+    for name, shape in shapes.items():
+        if file[name].shape != shape:
+            raise UsageError(
+                f"{path}: array '{name}' is {file[name].shape}, beside video {video} it must be {shape}; build it again"
+            )
+
+
+def _check_annotations(path: Path, boxes: np.ndarray, present: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    sound = np.isfinite(boxes).all(axis=-1) & (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)
+    sound &= ((labels >= 0) & (labels < classes))[:, None]
+    wrong = np.argwhere(present & ~sound)
+    if len(wrong):
+        video, frame, thing = (int(i) for i in wrong[0])
+        raise UsageError(
+            f"{path}: video {video}, frame {frame}: object {thing} is present with box "
+            f"{boxes[video, frame, thing].tolist()} and label {labels[video, thing]}; expected a box with an area and "
+            f"a label of 0 to {classes - 1}"
+        )
+
+
+def _facts(path: Path, file: h5py.File, labels: np.ndarray) -> Facts:
     videos, frames, height, width = file["video"].shape[:4]
-    if file["boxes"].shape[:2] != (videos, frames) or file["labels"].shape[0] != videos:
-        raise UsageError(f"{path}: arrays disagree on the number of videos or frames; build it again")
+    try:
+        class_names = tuple(str(name) for name in json.loads(file.attrs.get("class_names", "[]")))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path}: attribute 'class_names' is not a JSON list ({error}); build it again") from error
     return Facts(
         name=str(file.attrs.get("name", path.stem)),
         source=str(file.attrs.get("source", "unknown")),
         content_digest=str(file.attrs.get("content_digest", "")),
-        class_names=tuple(json.loads(file.attrs.get("class_names", "[]"))),
+        class_names=class_names or tuple(str(k) for k in range(int(labels.max(initial=0)) + 1)),
         videos=videos,
         frames=frames,
         image_size=(height, width),
@@ -113,6 +155,10 @@ class Keyframes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         seed: of the ``random`` motion. A frame's random boxes are drawn once and stay the same in every epoch, as
             annotations would.
         subset: video numbers to use; all when None.
+
+    Raises:
+        ValueError: for an unknown motion or a horizon below 0.
+        UsageError: if no frame of these videos shows an object.
     """
 
     def __init__(
@@ -131,7 +177,7 @@ class Keyframes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         self.videos, self.horizon, self.motion, self.seed = videos, horizon, motion, seed
         self.index = [
             (v, int(t))
-            for v in (subset or range(videos.facts.videos))
+            for v in (range(videos.facts.videos) if subset is None else subset)
             for t in np.flatnonzero(videos.present[v].any(axis=1))
         ]
         if not self.index:

@@ -91,6 +91,23 @@ class DetectorConfig:
             raise ValueError(f"horizon T must be 0 (plain detector) or more, got {self.horizon}")
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {BACKBONES}, got {self.backbone!r}")
+        for name in (
+            "channels",
+            "min_size",
+            "max_size",
+            "proposals_train",
+            "proposals_test",
+            "rois_per_image",
+            "representation",
+            "detections_per_image",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("box_beta", "trajectory_beta"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not self.anchor_sizes or min(self.anchor_sizes) < 1:
+            raise ValueError(f"anchor_sizes must be sides of at least 1 pixel, got {self.anchor_sizes}")
         if self.fpn and len(self.anchor_sizes) != 5:
             raise ValueError(f"FPN has five levels and needs five anchor sizes, got {self.anchor_sizes}")
         if self.trajectory_features not in ("pooled", "box_head"):
@@ -122,14 +139,17 @@ class _Float32RPNHead(RPNHead):
 class AnticipationRCNN(FasterRCNN):
     """Detects objects in keyframes and anticipates each one's boxes over the next ``horizon`` frames.
 
-    In training: ``model(images, targets)`` returns a dict of losses. Each target holds ``boxes`` (N, 4), ``labels`` (N,)
-    and, unless the horizon is 0, ``trajectories`` (N, T, 4) and ``trajectory_valid`` (N, T) bool, which is False at
-    steps where the object is absent or not annotated.
+    In training: ``model(images, targets)`` returns a dict of losses. Each target holds ``boxes`` (N, 4), ``labels``
+    (N,) and, unless the horizon is 0, ``trajectories`` (N, T, 4) and ``trajectory_valid`` (N, T) bool, which is False
+    at steps where the object is absent or not annotated.
 
     In inference: ``model(images)`` returns torchvision's list of dicts, ``boxes`` (N, 4), ``labels`` (N,), ``scores``
     (N,), and ``trajectories`` (N, T, 4), the boxes at l = 1..T. Images are float (3, H, W) in [0, 1], of any size; all
     boxes are (x1, y1, x2, y2) in pixels of the image that was given, clipped to it.
     """
+
+    transform: TrajectoryTransform
+    roi_heads: AnticipationRoIHeads
 
     def __init__(self, config: DetectorConfig) -> None:
         backbone = build_backbone(

@@ -123,7 +123,9 @@ def evaluate(
     """Evaluate ``model`` with keyframes every ``keyframe_step`` frames.
 
     Raises:
-        ValueError: if ``keyframe_step`` is below 1 or its steps reach past the model's horizon.
+        ValueError: if ``keyframe_step`` is below 1 or its steps reach past the model's horizon, or if no keyframe
+            shows an object.
+        UsageError: if stored frames are damaged.
     """
     if keyframe_step < 1:
         raise ValueError(f"keyframe_step must be at least 1, got {keyframe_step}")
@@ -134,8 +136,10 @@ def evaluate(
         )
     was_training = model.training
     model = model.to(device).eval()
-    keyframes = detect_keyframes(model, videos, keyframe_step, batch_size, torch.device(device))
-    model.train(was_training)
+    try:
+        keyframes = detect_keyframes(model, videos, keyframe_step, batch_size, torch.device(device))
+    finally:
+        model.train(was_training)
     on_keyframes = _average_precision(keyframes, videos)
     every = spread(keyframes, keyframe_step, videos.facts.frames)
     on_all = on_keyframes if keyframe_step == 1 else _average_precision(every, videos)

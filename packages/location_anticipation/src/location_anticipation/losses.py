@@ -9,7 +9,7 @@ With L_1 the smooth L1 loss, B* the true and B the predicted boxes, delta the pr
 
 Every function returns one value per object, (N,): summed over steps and the four coordinates, not averaged, so that the
 caller decides how objects are reduced. ``valid`` (N, T+1) says at which steps the object is annotated; the other
-steps cost nothing. The gradient reaches the keyframe box ``key_boxes`` as well, through every step, as (2.2) is written.
+steps cost nothing. The gradient reaches the keyframe box ``key_boxes`` as well, through every step, as (2.2) has it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _masked_smooth_l1(predicted: Tensor, target: Tensor, valid: Tensor, beta: fl
 
 
 def _fill(true_boxes: Tensor, valid: Tensor) -> Tensor:
-    """Absent boxes replaced by the keyframe's, so that no arithmetic on them can produce NaN."""
-    return torch.where(valid[..., None], true_boxes, true_boxes[:, :1])
+    """Absent boxes replaced by some box with an area, so that no arithmetic on them can produce NaN."""
+    return torch.where(valid[..., None], true_boxes, true_boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
 
 
 def _with_keyframe(displacements: Tensor) -> Tensor:

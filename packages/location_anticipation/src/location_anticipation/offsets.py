@@ -69,7 +69,7 @@ class ImageSpace:
         offset counts in all later steps. With this unit, the box coder's, spread over T steps, one recipe serves all.
         """
         size = (key_boxes[:, 2:] - key_boxes[:, :2]).detach()
-        return raw * (0.1 / raw.shape[1]) * torch.cat((size, size), dim=1)[:, None]
+        return raw * (0.1 / max(raw.shape[1], 1)) * torch.cat((size, size), dim=1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class CoderSpace:
 
     def from_raw(self, key_boxes: Tensor, raw: Tensor) -> Tensor:
         """Box-coder deltas from their sum over the trajectory, as :meth:`ImageSpace.from_raw`."""
-        return raw / raw.shape[1]
+        return raw / max(raw.shape[1], 1)
 
 
 def offset_space(name: str) -> OffsetSpace:

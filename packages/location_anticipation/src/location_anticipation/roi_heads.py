@@ -120,8 +120,9 @@ class AnticipationRoIHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
         counts = [len(boxes) for boxes in proposals]
-        boxes = self.box_coder.decode(box_regression.float(), proposals)
         scores = F.softmax(class_logits.float(), -1)
+        # (decode answers (R, C, 4), but (0, 4 C) where there is no proposal at all.)
+        boxes = self.box_coder.decode(box_regression.float(), proposals).reshape(-1, scores.shape[1], 4)
         result, kept = [], []
         offset = 0
         for image_boxes, image_scores, size, count in zip(
@@ -200,6 +201,10 @@ def _matched_trajectories(
     """True boxes (P, T+1, 4) and validity (P, T+1) of the object each positive proposal was matched to."""
     true_boxes, valid = [], []
     for target, index, label in zip(targets, matched, labels, strict=True):
+        if "trajectories" not in target or "trajectory_valid" not in target:
+            raise ValueError(
+                f"targets need trajectories (N, {horizon}, 4) and trajectory_valid (N, {horizon}), got {sorted(target)}"
+            )
         objects = index[label > 0]
         trajectories, mask = target["trajectories"], target["trajectory_valid"]
         if trajectories.shape[1:] != (horizon, 4) or mask.shape != trajectories.shape[:2]:

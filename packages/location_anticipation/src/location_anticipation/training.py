@@ -25,6 +25,7 @@ from location_anticipation.errors import UsageError, WorkError
 __all__ = ["TrainConfig", "TrainResult", "batch_indices", "learning_rate_at", "train"]
 
 _FORMAT = "location_anticipation.training/1"
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +57,13 @@ class TrainConfig:
     """Fabric's precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
 
     def __post_init__(self) -> None:
+        if self.precision not in _PRECISIONS:
+            raise ValueError(f"precision must be one of {_PRECISIONS}, got {self.precision!r}")
+        if not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}")
+        for name in ("momentum", "weight_decay", "warmup", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         for name in ("iterations", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -120,17 +128,23 @@ def train(
         backbone_weights: torchvision weights for the backbone, or None.
 
     Raises:
-        UsageError: if ``folder`` holds a run with other settings or other data.
-        WorkError: if a loss is not finite; the last checkpoint stays.
+        UsageError: if ``folder`` holds a run with other settings or other data, if the data does not fit the model, or
+            if the model cannot be built as asked.
+        WorkError: if a loss or a gradient is not finite, or a checkpoint cannot be written; the last one stays.
     """
     folder = Path(folder)
+    class_names = data.videos.facts.class_names
+    _check_fit(data, detector, folder)
     fingerprint = _fingerprint(data, detector, config, devices, backbone_weights)
     fabric = Fabric(accelerator=device, devices=devices, precision=config.precision)  # type: ignore[arg-type]
     if devices > 1:
         fabric.launch()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else []):
         torch.manual_seed(_torch_seed(config.seed, 0))
-        model = build_detector(detector, backbone_weights)
+        try:
+            model = build_detector(detector, backbone_weights)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         if device == "cpu":
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [p for p in model.parameters() if p.requires_grad]
@@ -153,12 +167,12 @@ def train(
             total = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(total):
                 parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-                raise WorkError(
-                    f"loss is not finite at step {iteration} ({parts}); the checkpoint in {folder} is from before. "
-                    "A lower learning_rate or a longer warmup usually mends it"
-                )
+                raise _not_finite("loss", iteration, parts, folder)
             fabric.backward(total)
-            fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
+            # With float16 an overflow is part of the method: the scaler leaves the step out and scales less.
+            if config.precision != "16-mixed" and norm is not None and not torch.isfinite(norm):
+                raise _not_finite("gradient", iteration, f"norm {norm.item():.4g}", folder)
             optimizer.step()
             history.append([value.item() for value in losses.values()])
             seconds += time.perf_counter() - started
@@ -167,7 +181,6 @@ def train(
                 _log_progress(done, config, losses, seconds)
                 if fabric.global_rank == 0:
                     _checkpoint(folder / "training.pt", fingerprint, model, optimizer, done, seconds, history)
-        class_names = list(data.videos.facts.class_names) or [str(i) for i in range(detector.num_classes)]
         if fabric.global_rank == 0:
             save_detector(folder / "detector.pt", model, class_names)
     keyframes = config.iterations * config.batch_size * devices
@@ -175,6 +188,26 @@ def train(
     averages = np.mean(np.asarray(tail), axis=0)
     return TrainResult(
         model.eval(), seconds / keyframes, dict(zip(_loss_names(detector), averages.tolist(), strict=True))
+    )
+
+
+def _check_fit(data: Keyframes, detector: DetectorConfig, folder: Path) -> None:
+    classes = len(data.videos.facts.class_names)
+    if classes != detector.num_classes:
+        raise UsageError(f"{data.videos.path} has {classes} classes, the detector is asked for {detector.num_classes}")
+    if data.horizon != detector.horizon:
+        raise UsageError(
+            f"the data has trajectories of {data.horizon} steps, the detector's horizon is {detector.horizon}"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; checkpoints need a folder")
+
+
+def _not_finite(what: str, iteration: int, parts: str, folder: Path) -> WorkError:
+    kept = f"the checkpoint in {folder} is from before" if (folder / "training.pt").exists() else "no checkpoint yet"
+    return WorkError(
+        f"{what} is not finite at step {iteration} ({parts}); {kept}. "
+        "A lower learning_rate or a longer warmup usually mends it"
     )
 
 

@@ -24,12 +24,17 @@ class TrajectoryHead(nn.Module):
         hidden: width of the middle layer (1024 in the thesis); the three branches share it equally.
         num_classes: when given, one trajectory per class is predicted (the released code); when None one per box
             (the thesis).
+
+    Raises:
+        ValueError: if ``horizon`` is below 1 or ``hidden`` below 3.
     """
 
     def __init__(self, in_features: int, horizon: int, hidden: int = 1024, num_classes: int | None = None) -> None:
         super().__init__()
         if horizon < 1:
             raise ValueError(f"horizon T must be at least 1, got {horizon}")
+        if hidden < 3:
+            raise ValueError(f"hidden must be at least 3, one for each branch, got {hidden}")
         third = hidden // 3
         self.horizon = horizon
         self.num_classes = num_classes
