@@ -21,7 +21,8 @@ def test_a_kept_table_follows_from_its_records(kept: Path) -> None:
     assert len(presets) == 1
     preset = load_preset(ROOT / "workflows" / "config" / f"{presets.pop()}.yaml")
     table = load_table(ROOT / "workflows" / "tables" / f"{kept.stem}.yaml")
-    variants = {"moving_digits": preset.data_variant("moving_digits", "mnist")}
+    source = "mnist" if frame["dataset"].str.contains("mnist").any() else "sklearn"
+    variants = {"moving_digits": preset.data_variant("moving_digits", source)}
     again = tabulate(table, preset, kept.parent / "runs", variants, allow_missing=True)
     pd.testing.assert_frame_equal(frame, again)
 
