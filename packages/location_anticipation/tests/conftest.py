@@ -1,7 +1,9 @@
 """What several test files need: a small track-video file, a small detector, one thread."""
 
 import json
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,22 @@ def moving_squares(videos: int, frames: int, size: int, seed: int) -> dict[str, 
             if labels[v, 0] == 1:
                 video[v, t, y + 4 : y + SIDE - 4, x + 4 : x + SIDE - 4] = 20
     return {"video": video, "boxes": boxes, "present": np.ones((videos, frames, 1), dtype=bool), "labels": labels}
+
+
+@contextmanager
+def _file_size_limit(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """A disk as good as full: inside ``with file_size_limit(n)`` no file can grow beyond n bytes."""
+    return _file_size_limit
 
 
 @pytest.fixture

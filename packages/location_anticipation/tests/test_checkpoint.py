@@ -1,8 +1,7 @@
 """Checkpoints: what comes back, what is refused, and what a full disk leaves."""
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,10 @@ import torch
 from location_anticipation import DetectorConfig, UsageError, WorkError, build_detector, load_detector, save_detector
 from location_anticipation.checkpoint import read_tensors, write_tensors
 
+SizeLimit = Callable[[int], AbstractContextManager[None]]
+
 pytestmark = pytest.mark.usefixtures("one_thread", "tidy")
 Config = Callable[..., DetectorConfig]
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """A disk on which no file can grow beyond ``size`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -142,7 +132,9 @@ def test_another_version_of_the_configuration(saved: Path, tiny: Config) -> None
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 100_000])
-def test_a_full_disk_leaves_the_older_file_and_nothing_else(tmp_path: Path, limit: int) -> None:
+def test_a_full_disk_leaves_the_older_file_and_nothing_else(
+    file_size_limit: SizeLimit, tmp_path: Path, limit: int
+) -> None:
     path = tmp_path / "deep" / "detector.pt"
     write_tensors(path, {"format": "old"})
     with file_size_limit(limit), pytest.raises(WorkError) as caught:

@@ -2,12 +2,11 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from location_anticipation.detect import DetectSummary, detect_video
 from location_anticipation.drawing import class_color, draw_detections
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.video import FrameDetections, VideoDetector
+
+SizeLimit = Callable[[int], AbstractContextManager[None]]
 
 WIDTH, HEIGHT, SIDE = 64, 48, 10
 REAL_VIDEOS = Path(os.environ.get("EFFICIENCY_DATA", "")) / "videos"
@@ -63,16 +64,6 @@ def make_video(path: Path, count: int = 24, size: tuple[int, int] = (WIDTH, HEIG
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     return path
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def read_frames(path: Path) -> list[np.ndarray]:
@@ -228,7 +219,9 @@ def outputs(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("limit", [0, 600])
 @pytest.mark.parametrize("name", ["out.json", "out.mp4"])
-def test_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name: str, limit: int) -> None:
+def test_full_disk_is_one_clear_line_and_leaves_nothing(
+    file_size_limit: SizeLimit, tmp_path: Path, name: str, limit: int
+) -> None:
     source = make_video(tmp_path / "in.mp4")
     out: dict[str, Any] = {"out_json" if name.endswith("json") else "out_video": tmp_path / name}
     with file_size_limit(limit), pytest.raises(WorkError, match=rf"{name}: cannot be written") as caught:
@@ -237,7 +230,7 @@ def test_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path, name: st
     assert outputs(tmp_path) == []
 
 
-def test_failure_of_one_output_names_that_one_and_leaves_neither(tmp_path: Path) -> None:
+def test_failure_of_one_output_names_that_one_and_leaves_neither(file_size_limit: SizeLimit, tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", count=240)
     out_json, out_video = tmp_path / "out.json", tmp_path / "out.mp4"
     with file_size_limit(8192), pytest.raises(WorkError, match=r"out\.json: cannot be written"):

@@ -1,11 +1,10 @@
 """Video files in and out: what is read, what is refused, what is left behind."""
 
 import logging
-import resource
 import sys
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.video_io import create_video, frame_to_rgb, frame_to_tensor, open_video
+
+SizeLimit = Callable[[int], AbstractContextManager[None]]
 
 WIDTH, HEIGHT, SIDE = 64, 48, 10
 
@@ -66,17 +67,6 @@ def square_corners(image: NDArray[np.uint8]) -> tuple[list[int], list[int]]:
     """Top-left and bottom-right pixel (x, y) of the bright square."""
     places = np.argwhere(image.min(-1) > 160)[:, ::-1]
     return places.min(0).tolist(), places.max(0).tolist()
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Writing past ``size`` bytes of any file fails with an OSError, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +319,7 @@ def test_writer_refuses_other_names_sizes_and_rates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 20_000])
-def test_full_disk_leaves_nothing_behind(tmp_path: Path, limit: int) -> None:
+def test_full_disk_leaves_nothing_behind(file_size_limit: SizeLimit, tmp_path: Path, limit: int) -> None:
     path = tmp_path / "out.mp4"
     with (
         file_size_limit(limit),
