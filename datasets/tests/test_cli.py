@@ -270,7 +270,10 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         "--objects",
         "--speed",
         "--size N N",
-        "--background {black,noise,gradient,texture}",
+        "--background {black,noise,gradient,texture,strokes}",
+        "--speeds N [N ...]",
+        "--scenes-test {seen,unseen}",
+        "--annotate-every N",
     ):
         assert shown in text
 

@@ -77,7 +77,7 @@ def test_layout_of_the_file(folder: Path) -> None:
         attributes = dict(file.attrs)
     assert attributes["format"] == "track-video" and attributes["format_version"] == 1
     assert attributes["name"] == "MovingDigits" and attributes["split"] == "test"
-    assert attributes["source"] == "sklearn-digits" and attributes["generator_version"] == "1.0.0"
+    assert attributes["source"] == "sklearn-digits" and attributes["generator_version"] == "1.1.0"
     assert json.loads(attributes["config"])["frames"] == 9
     assert json.loads(attributes["class_names"])[:2] == ["zero", "one"]
 

@@ -18,6 +18,7 @@ from synthetic_datasets import (
     MovingDigitsConfig,
     Sample,
     SampleFile,
+    build,
     get_generator,
     load_digits,
     no_motion_iou,
@@ -169,12 +170,12 @@ def test_backgrounds_stand_still_below_the_ink_and_leave_tracks_alone(digits: Di
         assert np.array_equal(arrays[name], plain[name])
     behind = arrays["video"][-1]
     assert np.array_equal(arrays["video"], np.maximum(plain["video"], behind))
-    assert behind.max() <= BRIGHTEST
+    assert behind.max() <= (255 if kind == "strokes" else BRIGHTEST)
     assert (behind.max() > behind.min()) == (kind != "black")
 
 
 def test_unknown_background() -> None:
-    with pytest.raises(InputError, match="'sky' is unknown; one of black, noise, gradient, texture"):
+    with pytest.raises(InputError, match="'sky' is unknown; one of black, noise, gradient, texture, strokes"):
         background("sky", (4, 4), np.random.default_rng(0))
 
 
@@ -250,7 +251,7 @@ def test_splits_and_seeds_differ(digits: Digits) -> None:
 def test_tracks_are_pinned(digits: Digits) -> None:
     # Values of existing samples change only with the major number of the generator's version.
     boxes = np.stack([generate(DEFAULT, "train", index, digits).arrays["boxes"] for index in range(20)])
-    assert get_generator("moving-digits").version == "1.0.0"
+    assert get_generator("moving-digits").version == "1.1.0"
     assert hashlib.sha256(boxes.astype("<f4").tobytes()).hexdigest()[:16] == "0fa3bb954550a474"
 
 
@@ -287,3 +288,97 @@ def test_tracks_do_not_depend_on_the_source_of_digits(digits: Digits) -> None:
     for index in range(20):
         ours, theirs = generate(DEFAULT, "train", index, digits), generate(DEFAULT, "train", index, real)
         assert np.array_equal(ours.arrays["boxes"], theirs.arrays["boxes"])
+
+
+def test_each_digit_has_one_of_the_speeds_and_everything_else_is_as_with_one_speed(digits: Digits) -> None:
+    mixed = dataclasses.replace(DEFAULT, speeds=(0.25, 1.0, 4.0), objects=3)
+    seen = []
+    for index in range(60):
+        arrays = generate(mixed, "train", index, digits).arrays
+        plain = generate(dataclasses.replace(mixed, speeds=()), "train", index, digits).arrays
+        for name in ("labels", "source_index", "start", "direction"):
+            assert np.array_equal(arrays[name], plain[name]), name
+        seen += arrays["speed"].tolist()
+        free = dataclasses.replace(mixed, size=(600, 600), border="leave")
+        wide = generate(free, "train", index, digits).arrays
+        for number, speed in enumerate(wide["speed"].tolist()):
+            travelled = wide["boxes"][8, number, :2] - wide["boxes"][0, number, :2]
+            if wide["present"][8, number]:
+                assert np.hypot(*travelled) == pytest.approx(8 * speed, abs=1.5)
+    counts = np.array([seen.count(speed) for speed in mixed.speeds])
+    assert counts.sum() == 180 and counts.min() > 40, "each as likely"
+
+
+@pytest.mark.parametrize("kind", ["texture", "strokes"])
+def test_scenes_are_few_pictures_seen_or_not_seen_in_training(digits: Digits, kind: Background) -> None:
+    seen = dataclasses.replace(DEFAULT, background=kind, scenes=4, border="leave", frames=90)
+    unseen = dataclasses.replace(seen, scenes_test="unseen")
+    pictures: dict[str, dict[int, bytes]] = {}
+    for name, config, split in (("train", seen, "train"), ("seen", seen, "test"), ("unseen", unseen, "test")):
+        found = pictures.setdefault(name, {})
+        for index in range(40):
+            arrays = generate(config, split, index, digits).arrays
+            picture = arrays["video"][-1].tobytes()  # the digit has left
+            assert found.setdefault(int(arrays["scene"]), picture) == picture, "one number, one picture"
+    assert pictures["train"] == pictures["seen"] and sorted(pictures["train"]) == [0, 1, 2, 3]
+    assert sorted(pictures["unseen"]) == [4, 5, 6, 7]
+    assert len({*pictures["train"].values(), *pictures["unseen"].values()}) == 8
+    for index in range(5):
+        same = [generate(config, "train", index, digits).arrays for config in (seen, unseen)]
+        assert all(np.array_equal(same[0][name], same[1][name]) for name in same[0]), "training is the same for both"
+
+
+def test_sparse_annotation_leaves_the_pixels_and_every_nth_frames_boxes(digits: Digits) -> None:
+    full = dataclasses.replace(DEFAULT, frames=121, border="bounce", speed=0.5, objects=2)
+    every, arrays = (
+        generate(dataclasses.replace(full, annotate_every=step), "test", 7, digits).arrays for step in (1, 30)
+    )
+    assert "annotated" not in every, "a fully annotated file says nothing new"
+    assert np.flatnonzero(arrays["annotated"]).tolist() == [0, 30, 60, 90, 120]
+    assert np.array_equal(arrays["video"], every["video"])
+    for frame in range(121):
+        assert arrays["annotated"][frame] == (frame % 30 == 0)
+        if frame % 30 == 0:
+            assert np.array_equal(arrays["boxes"][frame], every["boxes"][frame]) and arrays["present"][frame].all()
+        else:
+            assert not arrays["boxes"][frame].any() and not arrays["present"][frame].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"speeds": (1.0, -1.0)}, "speeds: expected 0 or more px per frame, got -1.0"),
+        ({"scenes": -1}, "scenes: expected 0 or more, got -1"),
+        ({"scenes": 3}, "scenes: 3 pictures, but background black has none"),
+        ({"scenes_test": "unseen", "background": "noise"}, "scenes_test: unseen needs scenes of 1 or more"),
+        ({"scenes_test": "new"}, "scenes_test: 'new' is unknown; one of seen, unseen"),
+        ({"annotate_every": 0}, "annotate_every: expected at least 1, got 0"),
+    ],
+)
+def test_stand_in_options_out_of_range(options: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        dataclasses.replace(DEFAULT, **options)  # type: ignore[arg-type]
+
+
+def test_stand_in_options_are_written_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EFFICIENCY_DATA", raising=False)
+    config = MovingDigitsConfig(
+        train=3,
+        test=2,
+        frames=31,
+        speeds=(0.5, 2.0),
+        background="strokes",
+        scenes=2,
+        scenes_test="unseen",
+        annotate_every=30,
+    )
+    facts = build(get_generator("moving-digits"), config, tmp_path)["facts"]
+    assert facts["config"]["speeds"] == [0.5, 2.0] and facts["config"]["scenes_test"] == "unseen"
+    assert {"annotated", "scene"} <= set(facts["factors"])
+    words = " ".join(facts["known_shortcuts_and_conventions"])
+    for part in ("not how fast", "2 background pictures; those of test are others than", "Only every 30th frame"):
+        assert part in words
+    assert facts["splits"]["train"]["figures"] == {}, "the check figure needs every frame annotated"
+    with SampleFile(tmp_path / "test.h5") as file:
+        file.verify()
+        assert file[0]["scene"].shape == () and file[0]["annotated"].tolist() == [True, *[False] * 29, True]

@@ -4,28 +4,33 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .errors import InputError
 
-Background = Literal["black", "noise", "gradient", "texture"]
+Background = Literal["black", "noise", "gradient", "texture", "strokes"]
 BACKGROUNDS: tuple[str, ...] = get_args(Background)
 
 BRIGHTEST = 110
-"""Brightest background value, so that ink (up to 255), pasted by maximum, always stands out."""
+"""Brightest value of every kind but ``strokes``, so that ink (up to 255), pasted by maximum, always stands out."""
 
 FINEST_PX = 4
 """Smallest structure of ``texture``."""
 
+STROKE_AREA, STROKE_WIDTH = 512, 3
+"""Square pixels of the picture for each of the ``strokes``, and their width in pixels."""
+
 
 def background(kind: str, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(height, width) picture with values 0..``BRIGHTEST``.
+    """(height, width) picture, with values 0..``BRIGHTEST`` but for ``strokes``.
 
     - ``black``: zero everywhere; draws nothing from ``rng``.
     - ``noise``: every pixel uniform and independent.
     - ``gradient``: a linear ramp between two uniform values in a uniform direction.
     - ``texture``: value noise, random grids of 32, 16, 8 and 4 px enlarged bicubically and added with the
       weight of their spacing: smooth clouds.
+    - ``strokes``: short arcs as wide and as bright as a digit's ink, uniformly placed. They must be told from
+      digits, so it matters whether a detector has seen the very picture before.
 
     Raises:
         InputError: ``kind`` is none of these.
@@ -38,6 +43,8 @@ def background(kind: str, size: tuple[int, int], rng: np.random.Generator) -> ND
         return _to_grey(_gradient(size, rng))
     if kind == "texture":
         return _to_grey(_texture(size, rng))
+    if kind == "strokes":
+        return _strokes(size, rng)
     raise InputError(f"background: {kind!r} is unknown; one of {', '.join(BACKGROUNDS)}")
 
 
@@ -67,3 +74,14 @@ def _texture(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floa
         weights += spacing
         spacing //= 2
     return 0.5 + 1.5 * (total / weights - 0.5)  # the sum of octaves is grey; stretch it to the range again
+
+
+def _strokes(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = size
+    picture = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(max(1, height * width // STROKE_AREA)):
+        x, y, radius = width * rng.random(), height * rng.random(), 3 + 7 * rng.random()
+        first, sweep, ink = 360 * rng.random(), 60 + 120 * rng.random(), round(128 + 127 * rng.random())
+        draw.arc((x - radius, y - radius, x + radius, y + radius), first, first + sweep, ink, STROKE_WIDTH)
+    return np.asarray(picture)

@@ -97,13 +97,15 @@ def _add_build_options(sub: argparse.ArgumentParser, generator: Generator) -> No
 def _argument_type(name: str, hint: Any) -> dict[str, Any]:
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
+    if get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis:
+        return {"type": get_args(hint)[0], "nargs": "+", "metavar": "N"}
     if get_origin(hint) is tuple:
         return {"type": get_args(hint)[0], "nargs": len(get_args(hint)), "metavar": "N"}
     return {"type": hint, "metavar": "N" if hint in (int, float) else name.upper()}
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """A contact sheet: what a data set looks like, at a glance."""
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from .reader import SampleFile
 ROWS, COLUMNS = 10, 8
 CELL, GAP, MARGIN = 112, 6, 16
 """Longest side of a frame on the sheet, space between frames, space around; pixels."""
-LABEL, HEADER = 118, 78
-"""Width of the column of class names, height of the heading."""
+LABEL, HEADER, LINE = 118, 84, 170
+"""Width of the column of class names, height of the heading, characters in a line of it."""
 
 PAPER, TEXT, FAINT = (250, 250, 248), (30, 30, 34), (120, 120, 126)
 COLOURS = ((255, 176, 0), (100, 190, 255), (240, 90, 150), (120, 220, 120))
@@ -62,9 +63,15 @@ def contact_sheet(file: SampleFile) -> Image.Image:
 
 def _heading(draw: ImageDraw.ImageDraw, facts: dict[str, Any], count: int) -> None:
     config = facts["config"]
-    options = " · ".join(f"{key}={value}" for key, value in config.items() if not isinstance(value, list))
+    options = [f"{key}={_plain(value)}" for key, value in config.items() if value != []]
+    lines = textwrap.wrap(f"{count} videos from {facts['source']} · " + " · ".join(options), LINE)
     draw.text((MARGIN, MARGIN), f"{facts['name']} {facts['split']}", TEXT, _font(20))
-    draw.text((MARGIN, MARGIN + 27), f"{count} videos from {facts['source']} · {options}", FAINT, _font(11))
+    for number, line in enumerate(lines[:3]):
+        draw.text((MARGIN, MARGIN + 25 + 13 * number), line, FAINT, _font(11))
+
+
+def _plain(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _row_label(
