@@ -222,7 +222,8 @@ def test_an_interrupt_is_one_line(
 def test_a_missing_extra_is_named(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, module: str, extra: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, "location_anticipation.data", raising=False)  # so that it is imported again
+    for imported in ("data", "track_videos"):  # so that they are imported again
+        monkeypatch.delitem(sys.modules, f"location_anticipation.{imported}", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     arguments = [] if command == "train" else ["--checkpoint", "a.pt"]
     status, _, error = run(command, "input", *arguments, "--out", tmp_path / "out")
@@ -262,48 +263,6 @@ def test_settings_are_sorted_by_their_owner() -> None:
     assert isinstance(recipe["learning_rate"], float)
     with pytest.raises(UsageError, match="--set =3: expected KEY=VALUE"):
         parse_settings(["=3"], DetectorConfig)
-
-
-# Detect
-
-
-def test_detect_from_end_to_end(tmp_path: Path, checkpoint: Path, clip: Path, run: Run) -> None:
-    boxes, drawn = tmp_path / "boxes.json", tmp_path / "boxes.mp4"
-    status, printed, _ = run(
-        "detect", clip, "--checkpoint", checkpoint, "--json", boxes, "--out", drawn, "--score-threshold", 0.1,
-        "--device", "cpu",
-    )  # fmt: skip
-    assert status == 0
-    assert printed.startswith("8 frames, 3 keyframes, ")
-    document = json.loads(boxes.read_text())
-    assert document["keyframe_step"] == 3  # the horizon
-    assert document["categories"] == [{"id": 1, "name": "filled"}, {"id": 2, "name": "hollow"}]
-    assert [frame["keyframe"] for frame in document["frames"]] == [t % 3 == 0 for t in range(8)]
-    assert sum(len(frame["boxes"]) for frame in document["frames"]) > 8
-    for frame in document["frames"]:
-        assert len(frame["boxes"]) == len(frame["labels"]) == len(frame["scores"])
-        assert all(0 <= x1 < x2 <= 64.001 and 0 <= y1 < y2 <= 48.001 for x1, y1, x2, y2 in frame["boxes"])
-        assert all(score >= 0.1 for score in frame["scores"])
-    with av.open(str(drawn)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 8
-
-
-def test_wrong_usage_of_detect(tmp_path: Path, checkpoint: Path, clip: Path, run: Run) -> None:
-    odd = tmp_path / "odd.mp4"
-    odd.write_bytes(b"odd")
-    out = ["--json", tmp_path / "boxes.json"]
-    for arguments, message in (
-        ([clip, "--checkpoint", checkpoint], "nothing to write: give --out OUT.mp4, --json OUT.json, or both"),
-        ([odd, "--checkpoint", checkpoint, *out], "odd.mp4"),
-        ([clip, "--checkpoint", tmp_path / "none.pt", *out], "none.pt: no such file"),
-        ([clip, "--checkpoint", checkpoint, "--keyframe-step", 5, *out], "use a keyframe_step of at most 4"),
-        ([clip, "--checkpoint", checkpoint, "--keyframe-step", 0, *out], "keyframe_step must be at least 1, got 0"),
-        ([clip, "--checkpoint", checkpoint, "--json", clip], "clip.mp4: is the source video"),
-    ):
-        status, _, error = run("detect", *arguments, "--device", "cpu")
-        assert status == 2
-        assert message in one_line(error)
-    assert not (tmp_path / "boxes.json").exists()
 
 
 def test_the_installed_command_is_this_function() -> None:

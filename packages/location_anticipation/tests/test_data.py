@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from location_anticipation.data import Keyframes, TrackVideos, collate
 from location_anticipation.errors import UsageError
-from location_anticipation.motion import parabola_boxes, supervise
+from location_anticipation.motion import linear_boxes, parabola_boxes, random_boxes, supervise
+from location_anticipation.videos import Sparse
 
 Write = Callable[..., Path]
 V, L, OBJECTS, SIZE = 2, 6, 3, 40
@@ -123,6 +124,100 @@ def test_simulated_motion_alternates_along_the_video(write_tracks: Write) -> Non
     for t in range(7):
         expected = parabola_boxes(boxes[t : t + 1], boxes[t + 2 : t + 3], 2, 8.0 if t // 2 % 2 == 0 else -8.0)
         np.testing.assert_array_equal(data[t][1]["trajectories"].numpy(), expected)
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 10])
+@pytest.mark.parametrize("motion", ["annotated", "linear", "simulated", "random", "none"])
+def test_targets_of_every_motion_equal_a_plain_loop(
+    several: tuple[TrackVideos, dict[str, np.ndarray]], motion: str, horizon: int
+) -> None:
+    """Fully annotated videos: to the bit what keyframes t and t+T alone give."""
+    videos, arrays = several
+    boxes, present = arrays["boxes"], arrays["present"]
+    data = Keyframes(videos, horizon=horizon, motion=motion, seed=5)
+    for item, (v, t) in enumerate(data.index):
+        target = data[item][1]
+        objects = [o for o in range(OBJECTS) if present[v, t, o]]
+        end = min(t + horizon, L - 1)
+        start_boxes = np.stack([boxes[v, t, o] for o in objects])
+        end_boxes = np.stack([boxes[v, end, o] for o in objects])
+        rng = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(v, t)))
+        expected = {
+            "linear": lambda s, e: linear_boxes(s, e, horizon),
+            "simulated": lambda s, e, t=t: parabola_boxes(s, e, horizon, 8.0 if t // horizon % 2 == 0 else -8.0),
+            "random": lambda s, e, rng=rng: random_boxes(s, e, horizon, (SIZE, SIZE), rng),
+        }
+        if motion in expected:
+            wanted = expected[motion](start_boxes, end_boxes)
+            np.testing.assert_array_equal(target["trajectories"].numpy(), wanted)
+        for i, o in enumerate(objects):
+            there = [t + step < L and bool(present[v, t + step, o]) for step in range(1, horizon + 1)]
+            valid = {"annotated": there, "none": [False] * horizon}.get(motion, [there[-1]] * horizon)
+            assert target["trajectory_valid"][i].tolist() == valid
+
+
+@pytest.mark.parametrize("step", [2, 3, 7])
+def test_every_so_manieth_frame_is_a_keyframe(several: tuple[TrackVideos, dict[str, np.ndarray]], step: int) -> None:
+    videos, _ = several
+    everything = Keyframes(videos, horizon=2)
+    data = Keyframes(videos, horizon=2, keyframe_step=step)
+    assert data.index == [(v, t) for v, t in everything.index if t in range(0, L, step)]
+    with pytest.raises(UsageError, match=r"no frame holds an annotated object among every 7-th one"):
+        Keyframes(videos, horizon=2, keyframe_step=7, subset=range(1))  # frame 0 of video 0 is empty
+    with pytest.raises(ValueError, match="keyframe_step must be at least 1, got 0"):
+        Keyframes(videos, horizon=2, keyframe_step=0)
+
+
+def test_keyframes_are_annotated_frames(write_tracks: Write) -> None:
+    videos = Sparse(TrackVideos(write_tracks(videos=1, frames=10)), 3)
+    assert Keyframes(videos, horizon=2).index == [(0, t) for t in (0, 3, 6, 9)]
+    assert Keyframes(videos, horizon=2, keyframe_step=2).index == [(0, 0), (0, 6)]
+
+
+def test_annotated_motion_is_valid_where_it_is_annotated(write_tracks: Write) -> None:
+    """Table 2.7's keyframe step 6 and label step 3: each keyframe has the labels 3 and 6 frames on."""
+    whole = TrackVideos(write_tracks(videos=1, frames=10))
+    data = Keyframes(Sparse(whole, 3), horizon=6, keyframe_step=6)
+    assert [t for _, t in data.index] == [0, 6]
+    for item, steps in enumerate(([3, 6], [3])):
+        target = data[item][1]
+        assert (np.flatnonzero(target["trajectory_valid"][0]) + 1).tolist() == steps
+        for step in steps:
+            wanted = whole.boxes[0, 6 * item + step, 0]
+            np.testing.assert_array_equal(target["trajectories"][0, step - 1].numpy(), wanted)
+
+
+def test_motion_over_gaps_is_piecewise_and_cut(write_tracks: Write) -> None:
+    whole = TrackVideos(write_tracks(videos=1, frames=10))
+    for t in range(10):  # a path that no single line follows
+        whole.boxes[0, t, 0] += (t % 4) ** 2
+    boxes = whole.boxes[0, :, 0]
+    data = Keyframes(Sparse(whole, 4), horizon=6, motion="linear")  # annotated: 0, 4, 8
+    for item, t in enumerate((0, 4, 8)):
+        target = data[item][1]
+        for step in range(1, 7):
+            frame = t + step
+            before, after = (frame - 1) // 4 * 4, (frame - 1) // 4 * 4 + 4
+            valid = after <= 8
+            assert target["trajectory_valid"][0, step - 1].item() is valid
+            if valid:
+                share = (frame - before) / 4
+                expected = (1 - share) * boxes[before] + share * boxes[after]
+                np.testing.assert_allclose(target["trajectories"][0, step - 1].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("motion", ["linear", "simulated", "random"])
+def test_annotation_every_t_frames_gives_the_targets_of_a_full_one(write_tracks: Write, motion: str) -> None:
+    whole = TrackVideos(write_tracks(videos=2, frames=13))
+    dense = Keyframes(whole, horizon=3, motion=motion, keyframe_step=3)
+    sparse = Keyframes(Sparse(whole, 3), horizon=3, motion=motion)
+    assert dense.index == sparse.index and len(dense.index) == 10
+    for item in range(10):
+        one, other = dense[item][1], sparse[item][1]
+        assert torch.equal(one["boxes"], other["boxes"]) and torch.equal(one["labels"], other["labels"])
+        assert torch.equal(one["trajectory_valid"], other["trajectory_valid"])
+        valid = one["trajectory_valid"]
+        torch.testing.assert_close(one["trajectories"][valid], other["trajectories"][valid], atol=1e-4, rtol=0)
 
 
 def test_random_motion_is_drawn_once(write_tracks: Write) -> None:

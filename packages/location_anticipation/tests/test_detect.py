@@ -1,5 +1,6 @@
-"""detect_video: from a video file to JSON and a video with boxes; and the drawing itself."""
+"""detect_video: from a video file or a folder to JSON, CSV and a video with boxes."""
 
+import csv
 import json
 import os
 import subprocess
@@ -7,7 +8,8 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import islice, pairwise
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from location_anticipation import video_io
+from location_anticipation import video_reader
+from location_anticipation.auto_step import AutoStep
 from location_anticipation.detect import DetectSummary, detect_video
-from location_anticipation.drawing import class_color, draw_detections
 from location_anticipation.errors import UsageError, WorkError
-from location_anticipation.video import FrameDetections, VideoDetector
+from location_anticipation.video import VideoDetector
 
 SizeLimit = Callable[[int], AbstractContextManager[None]]
 
@@ -67,54 +70,110 @@ def make_video(path: Path, count: int = 24, size: tuple[int, int] = (WIDTH, HEIG
 
 
 def read_frames(path: Path) -> list[np.ndarray]:
-    with video_io.open_video(path) as video:
-        return [video_io.frame_to_rgb(frame) for frame in video]
+    with video_reader.open_video(path) as video:
+        return [video_reader.frame_to_rgb(frame) for frame in video]
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 47)])
 @pytest.mark.parametrize("keyframe_step", [1, 5, 8])
-def test_json_and_video_hold_every_frame(tmp_path: Path, keyframe_step: int, size: tuple[int, int]) -> None:
+def test_all_outputs_hold_every_frame(tmp_path: Path, keyframe_step: int, size: tuple[int, int]) -> None:
     source = make_video(tmp_path / "in.mp4", size=size)
-    out_json, out_video = tmp_path / "out" / "boxes.json", tmp_path / "out" / "boxes.mp4"
+    folder = tmp_path / "out"
     summary = detect_video(
         SquareDetector(),
         source,
         keyframe_step=keyframe_step,
-        out_json=out_json,
-        out_video=out_video,
+        out_json=folder / "boxes.json",
+        out_csv=folder / "boxes.csv",
+        out_video=folder / "boxes.mp4",
         class_names=["dog", "cat"],
     )
     assert summary.frames == 24
     assert summary.keyframes == len(range(0, 24, keyframe_step))
     assert summary.fps == pytest.approx(24 / summary.seconds)
+    assert min(summary.waiting, summary.detecting, summary.writing) > 0
+    assert summary.waiting + summary.detecting + summary.writing < summary.seconds
     assert summary.damaged is None
-    assert sorted(path.name for path in out_json.parent.iterdir()) == ["boxes.json", "boxes.mp4"]
+    assert sorted(path.name for path in folder.iterdir()) == ["boxes.csv", "boxes.json", "boxes.mp4"]
 
-    document = json.loads(out_json.read_text())
-    frames = document.pop("frames")
-    assert document == {
-        "video": "in.mp4",
-        "width": size[0],
-        "height": size[1],
-        "fps": 25.0,
-        "keyframe_step": keyframe_step,
-        "score_threshold": 0.5,
-        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
-        "damaged": None,
-    }
-    for t, frame in enumerate(frames):
-        assert (frame["index"], frame["step"]) == (t, t % keyframe_step)
-        assert frame["keyframe"] is (t % keyframe_step == 0)
-        assert frame["labels"] == [2] and frame["scores"] == [0.75]
-        expected = np.array([2 * t, 8, 2 * t + SIDE, 8 + SIDE])
-        assert np.abs(np.array(frame["boxes"][0]) - expected).max() <= 2  # coding moves the border a little
-    assert len(frames) == len(out_json.read_text().splitlines()) - 2 == 24
+    document = json.loads((folder / "boxes.json").read_text())
+    assert document["videos"] == [{"id": 1, "name": "in", "width": size[0], "height": size[1], "fps": 25.0}]
+    assert document["categories"] == [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    assert document["info"] == {"keyframe_step": keyframe_step, "score_threshold": 0.5, "damaged": None}
+    assert len(document["images"]) == len(document["annotations"]) == 24
+    with (folder / "boxes.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for t, (image, box, line) in enumerate(zip(document["images"], document["annotations"], lines, strict=True)):
+        assert (image["frame_id"], image["step"], image["keyframe"]) == (t, t % keyframe_step, t % keyframe_step == 0)
+        assert (box["image_id"], box["instance_id"], box["category_id"], box["score"]) == (image["id"], 1, 2, 0.75)
+        assert np.abs(np.array(box["bbox"]) - [2 * t, 8, SIDE, SIDE]).max() <= 2  # coding moves the border a little
+        x, y, width, height = box["bbox"]
+        assert [float(line[name]) for name in ("x1", "y1", "x2", "y2")] == pytest.approx([x, y, x + width, y + height])
+        assert (line["class"], line["step"], float(line["seconds"])) == ("cat", str(image["step"]), t / 25)
 
-    drawn = read_frames(out_video)
+    drawn = read_frames(folder / "boxes.mp4")
     assert len(drawn) == 24
     assert drawn[0].shape == (48, size[0] + size[0] % 2, 3)
     plain = read_frames(source)
     assert all(np.abs(a[:47, :64].astype(int) - b[:47, :64]).max() > 60 for a, b in zip(drawn, plain, strict=True))
+
+
+def test_folder_of_images_gives_what_the_video_gives(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for t, image in enumerate(read_frames(source)):
+        Image.fromarray(image).save(folder / f"{t}.png")
+    documents = []
+    for path in (source, folder):
+        detect_video(SquareDetector(), path, keyframe_step=4, out_json=tmp_path / "out.json")
+        documents.append(json.loads((tmp_path / "out.json").read_text()))
+    assert documents[0]["annotations"] == documents[1]["annotations"]
+    assert [image["file_name"] for image in documents[0]["images"]] == [f"in/{t:06d}.jpg" for t in range(24)]
+    assert [image["file_name"] for image in documents[1]["images"]] == [f"{t}.png" for t in range(24)]
+    assert documents[0]["videos"][0]["fps"] == 25 and "fps" not in documents[1]["videos"][0]
+    for rate in (None, Fraction(10)):
+        detect_video(SquareDetector(), folder, keyframe_step=4, out_video=tmp_path / "out.mp4", rate=rate)
+        with video_reader.open_video(tmp_path / "out.mp4") as video:
+            assert video.rate == (rate or 25)
+
+
+def test_keyframes_where_they_are_needed(tmp_path: Path) -> None:
+    """The square goes right as anticipated, then stops at frame 24 while it is anticipated to go on."""
+    source = make_video(tmp_path / "in.mp4", 60)
+    rule = AutoStep(tolerance=0.12)
+    summary = detect_video(SquareDetector(), source, keyframe_step=rule, out_json=tmp_path / "out.json")
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["info"]["keyframe_step"]["tolerance"] == 0.12
+    keyframes = [image["frame_id"] for image in document["images"] if image["keyframe"]]
+    assert len(keyframes) == summary.keyframes < 60
+    assert len([t for t in keyframes if 10 <= t < 24]) < len([t for t in keyframes if 40 <= t < 54])
+
+
+def test_end_after_a_number_of_frames_or_on_request(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4")
+    calls: list[tuple[int, int | None]] = []
+    summary = detect_video(
+        SquareDetector(),
+        source,
+        keyframe_step=4,
+        out_json=tmp_path / "out.json",
+        max_frames=10,
+        progress=lambda *call: calls.append(call),
+    )
+    assert (summary.frames, summary.keyframes, summary.damaged) == (10, 3, None)
+    assert calls == [(t, 10) for t in range(1, 11)]
+    assert len(json.loads((tmp_path / "out.json").read_text())["images"]) == 10
+    seen: list[int] = []
+    summary = detect_video(
+        SquareDetector(),
+        source,
+        keyframe_step=4,
+        out_video=tmp_path / "out.mp4",
+        progress=lambda done, total: seen.append(done),
+        stop=lambda: len(seen) == 7,
+    )
+    assert summary.frames == 7 and len(read_frames(tmp_path / "out.mp4")) == 7
 
 
 @pytest.mark.parametrize(("draw", "expected"), [(False, 5), (True, 5 + 24)])
@@ -123,15 +182,14 @@ def test_only_what_is_needed_is_converted(
 ) -> None:
     source = make_video(tmp_path / "in.mp4")
     count = 0
-    convert = video_io.frame_to_rgb
+    convert = video_reader.frame_to_rgb
 
-    def counting(frame: av.VideoFrame) -> Any:
+    def counting(frame: av.VideoFrame, *converter: Any) -> Any:
         nonlocal count
         count += 1
-        return convert(frame)
+        return convert(frame, *converter)
 
-    monkeypatch.setattr(video_io, "frame_to_rgb", counting)
-    monkeypatch.setattr("location_anticipation.detect.frame_to_rgb", counting)
+    monkeypatch.setattr(video_reader, "frame_to_rgb", counting)
     out_video = tmp_path / "out.mp4" if draw else None
     detect_video(SquareDetector(), source, keyframe_step=5, out_json=tmp_path / "out.json", out_video=out_video)
     assert count == expected
@@ -150,8 +208,9 @@ def test_frames_without_objects_and_without_outputs(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     detect_video(SquareDetector(), source, keyframe_step=4, out_json=out, score_threshold=0.8)
     document = json.loads(out.read_text())
-    assert document["score_threshold"] == 0.8 and document["categories"] == []
-    assert [frame["boxes"] for frame in document["frames"]] == [[]] * 24
+    assert document["info"]["score_threshold"] == 0.8
+    assert document["categories"] == document["annotations"] == []
+    assert len(document["images"]) == 24
     assert detect_video(SquareDetector(), source, keyframe_step=4).frames == 24
 
 
@@ -166,13 +225,14 @@ def test_damaged_video_gives_finished_outputs_and_says_so(tmp_path: Path) -> Non
     whole = make_video(tmp_path / "in.mp4", movflags="faststart")
     source = tmp_path / "cut.mp4"
     source.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
-    out_json, out_video = tmp_path / "out.json", tmp_path / "out.mp4"
-    summary = detect_video(SquareDetector(), source, keyframe_step=4, out_json=out_json, out_video=out_video)
+    out = {"out_json": tmp_path / "out.json", "out_csv": tmp_path / "out.csv", "out_video": tmp_path / "out.mp4"}
+    summary = detect_video(SquareDetector(), source, keyframe_step=4, **out)
     assert summary.damaged is not None
     assert 0 < summary.frames < 24
-    document = json.loads(out_json.read_text())
-    assert document["damaged"] == summary.damaged
-    assert len(document["frames"]) == len(read_frames(out_video)) == summary.frames
+    document = json.loads(out["out_json"].read_text())
+    assert document["info"]["damaged"] == summary.damaged
+    assert len(document["images"]) == len(read_frames(out["out_video"])) == summary.frames
+    assert len(out["out_csv"].read_text().splitlines()) == summary.frames + 1
 
 
 @pytest.mark.slow
@@ -192,6 +252,7 @@ def test_longer_video_takes_no_more_memory(tmp_path: Path) -> None:
                 source,
                 keyframe_step=5,
                 out_json=source + ".json",
+                out_csv=source + ".csv",
                 out_video=source + ".out.mp4",
             )
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -208,7 +269,7 @@ def test_longer_video_takes_no_more_memory(tmp_path: Path) -> None:
         text=True,
     )
     _, before, after = json.loads(done.stdout)
-    assert len(json.loads(Path(f"{long}.json").read_text())["frames"]) == frames
+    assert len(json.loads(Path(f"{long}.json").read_text())["images"]) == frames
     grown, pixels = after - before, frames * size[0] * size[1] * 3
     assert grown < pixels / 4, f"{grown} bytes more for {pixels} bytes of pixels"
 
@@ -218,12 +279,13 @@ def outputs(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [0, 600])
-@pytest.mark.parametrize("name", ["out.json", "out.mp4"])
+@pytest.mark.parametrize("name", ["out.json", "out.csv", "out.mp4"])
 def test_full_disk_is_one_clear_line_and_leaves_nothing(
     file_size_limit: SizeLimit, tmp_path: Path, name: str, limit: int
 ) -> None:
     source = make_video(tmp_path / "in.mp4")
-    out: dict[str, Any] = {"out_json" if name.endswith("json") else "out_video": tmp_path / name}
+    kinds = {"out.json": "out_json", "out.csv": "out_csv", "out.mp4": "out_video"}
+    out: dict[str, Any] = {kinds[name]: tmp_path / name}
     with file_size_limit(limit), pytest.raises(WorkError, match=rf"{name}: cannot be written") as caught:
         detect_video(SquareDetector(), source, keyframe_step=4, **out)
     assert "\n" not in str(caught.value)
@@ -273,6 +335,9 @@ def test_failure_midway_keeps_the_previous_outputs(tmp_path: Path, error: BaseEx
         ({"out_video": "in.mp4"}, "is the source video"),
         ({"out_video": "out.avi"}, r"ends in \.mp4"),
         ({"out_video": "out.mp4", "out_json": "out.mp4"}, "same file"),
+        ({"out_csv": "out.csv", "out_json": "out.csv"}, "same file"),
+        ({"max_frames": 0}, "at least 1 frame"),
+        ({"keyframe_step": AutoStep(max_step=9)}, "max_step of at most 8"),
         ({"out_json": "."}, "is a folder"),
         ({"class_names": ["dog"], "out_json": "out.json"}, "label 2, but 1 class names"),
         ({"source": "none.mp4"}, r"none\.mp4: no such file"),
@@ -281,63 +346,13 @@ def test_failure_midway_keeps_the_previous_outputs(tmp_path: Path, error: BaseEx
 def test_wrong_use_is_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     make_video(tmp_path / "in.mp4")
     before = (tmp_path / "in.mp4").read_bytes()
-    for name in ("out_json", "out_video", "source"):
+    for name in ("out_json", "out_csv", "out_video", "source"):
         if name in arguments:
             arguments = {**arguments, name: tmp_path / arguments[name]}
     with pytest.raises(UsageError, match=message):
         detect_video(SquareDetector(), **{"source": tmp_path / "in.mp4", "keyframe_step": 4, **arguments})
     assert (tmp_path / "in.mp4").read_bytes() == before
     assert outputs(tmp_path) == []
-
-
-def detections(keyframe: bool, boxes: list[list[float]], label: int = 1) -> FrameDetections:
-    count = len(boxes)
-    return FrameDetections(
-        index=0 if keyframe else 3,
-        keyframe=keyframe,
-        step=0 if keyframe else 3,
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        labels=torch.full((count,), label),
-        scores=torch.linspace(1, 0.5, count),
-    )
-
-
-def test_keyframe_boxes_are_solid_and_anticipated_ones_dashed() -> None:
-    image = np.full((120, 160, 3), 128, np.uint8)
-    colors = [
-        draw_detections(image, detections(keyframe, [[40, 40, 120, 100]]))[99, 40:120].tolist()
-        for keyframe in (True, False)
-    ]
-    solid, dashed = ({tuple(color) for color in row} for row in colors)
-    assert solid == {class_color(1)}
-    assert dashed == {class_color(1), (0, 0, 0)}
-    assert image.min() == image.max() == 128  # the frame itself is left alone
-
-
-def test_a_class_has_one_color_and_its_neighbours_others() -> None:
-    colors = [class_color(label) for label in range(1, 31)]
-    assert colors == [class_color(label) for label in range(1, 31)]
-    assert len(set(colors)) == 30
-    neighbours = pairwise(colors)
-    assert min(np.abs(np.subtract(a, b)).max() for a, b in neighbours) > 100
-
-
-@pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (65, 47), (320, 240), (1280, 720)])
-@pytest.mark.parametrize("keyframe", [True, False])
-def test_draws_on_frames_of_any_size(size: tuple[int, int], keyframe: bool) -> None:
-    width, height = size
-    image = np.zeros((height, width, 3), np.uint8)
-    boxes: list[list[float]] = [
-        [0, 0, width, height],
-        [width / 4, height / 4, width / 2, height / 2],
-        [0, 0, 0.25, 0.25],
-    ]
-    drawn = draw_detections(image, detections(keyframe, boxes), ["a class with a rather long name"])
-    assert drawn.shape == image.shape and drawn.dtype == np.uint8
-    assert drawn.max() > 0
-    if height >= 240:
-        larger = draw_detections(image, detections(keyframe, boxes), ["ab"])
-        assert not np.array_equal(drawn, larger)  # names are written where they fit
 
 
 @pytest.mark.skipif(not REAL_VIDEOS.is_dir(), reason="needs EFFICIENCY_DATA with videos/")
@@ -350,7 +365,7 @@ def test_real_videos(tmp_path: Path) -> None:
         assert isinstance(summary, DetectSummary) and summary.damaged is None
         with av.open(str(path)) as container:
             expected = sum(1 for _ in container.decode(video=0))
-        assert summary.frames == expected == len(json.loads(out.read_text())["frames"])
-        with video_io.open_video(path) as video:
-            detector = VideoDetector(FixedCrowd(), 8, to_tensor=video_io.frame_to_tensor)
+        assert summary.frames == expected == len(json.loads(out.read_text())["images"])
+        with video_reader.open_video(path) as video:
+            detector = VideoDetector(FixedCrowd(), 8, to_tensor=video_reader.frame_to_tensor)
             assert [result.step for result in detector(islice(video, 20))] == [t % 8 for t in range(20)]

@@ -1,7 +1,8 @@
 """Evaluation on videos with detectors whose answers are known."""
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from location_anticipation.average_precision import average_precision
 from location_anticipation.data import TrackVideos
-from location_anticipation.evaluation import detect_keyframes, evaluate, spread
-from location_anticipation.metrics import average_precision
+from location_anticipation.evaluation import detect_keyframes, evaluate, evaluate_method, spread
+from location_anticipation.score_table import as_json, table
+from location_anticipation.video import FrameDetections, VideoDetector
+from location_anticipation.video_scores import score_videos
+from location_anticipation.videos import Concatenated, Sparse, Videos
 
 Write = Callable[..., Path]
 V, L = 3, 7
@@ -132,20 +137,22 @@ def test_every_frame_a_keyframe(videos: TrackVideos) -> None:
 
 def test_average_precision_of_a_box_that_stands_still(videos: TrackVideos) -> None:
     """One keyframe, its box found in frames 0 to 3 with IoU 1, .818, .667, .538 because it stands still."""
-    found = spread({(0, 0): Oracle(videos, 0).detect(0, 0)}, keyframe_step=4, frames=L)
+    found = spread({(0, 0): Oracle(videos, 0).detect(0, 0)}, keyframe_step=4, lengths=[L])
     targets = [
         {"boxes": torch.from_numpy(videos.boxes[0, t]), "labels": torch.from_numpy(videos.labels[0] + 1)}
         for t in range(4)
     ]
     # A higher score for the earlier frame, so that what is found at a threshold comes first in the ranking.
-    for t, detection in enumerate(found.values()):
-        detection["scores"] = torch.tensor([0.9 - 0.1 * t])
-    result = average_precision(list(found.values()), targets)
+    detections = [
+        {"boxes": frame.boxes, "labels": frame.labels, "scores": torch.tensor([0.9 - 0.1 * t])}
+        for t, frame in enumerate(found.values())
+    ]
+    result = average_precision(detections, targets)
     found_at = {0.5: 4, 0.55: 3, 0.6: 3, 0.65: 3, 0.7: 2, 0.75: 2, 0.8: 2, 0.85: 1, 0.9: 1, 0.95: 1}
     ap = {threshold: (25 * n + 1) / 101 for threshold, n in found_at.items()}  # precision 1 up to recall n/4
-    assert result["map_50"] == pytest.approx(ap[0.5])
-    assert result["map_75"] == pytest.approx(ap[0.75])
-    assert result["map"] == pytest.approx(sum(ap.values()) / 10)
+    assert result.map_50 == pytest.approx(ap[0.5])
+    assert result.map_75 == pytest.approx(ap[0.75])
+    assert result.map == pytest.approx(sum(ap.values()) / 10)
 
 
 def test_spread_by_hand() -> None:
@@ -159,23 +166,26 @@ def test_spread_by_hand() -> None:
         "scores": torch.tensor([0.9, 0.8]),
         "trajectories": moved,
     }
-    everywhere = spread({(0, 0): keyframe, (0, 3): keyframe, (1, 3): keyframe}, keyframe_step=3, frames=5)
-    assert list(everywhere) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 3), (1, 4)]
-    assert torch.equal(everywhere[0, 0]["boxes"], boxes)
-    assert torch.equal(everywhere[0, 1]["boxes"], moved[:, 0])  # step 1 is not the key box
-    assert torch.equal(everywhere[0, 2]["boxes"], moved[:1, 1])  # nothing of the second box is left in the image
-    assert everywhere[0, 2]["labels"].tolist() == [1]
-    assert everywhere[0, 2]["scores"].tolist() == pytest.approx([0.9])
-    assert torch.equal(everywhere[1, 4]["boxes"], moved[:, 0])
-    assert all(set(frame) == {"boxes", "labels", "scores"} for frame in everywhere.values())
+    keyframes = {(0, 0): keyframe, (0, 3): keyframe, (1, 3): keyframe}
+    everywhere = spread(keyframes, keyframe_step=3, lengths=[5, 4])
+    assert list(everywhere) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 3)]
+    assert [(f.index, f.keyframe, f.step) for f in everywhere.values()] == [
+        (0, True, 0), (1, False, 1), (2, False, 2), (3, True, 0), (4, False, 1), (3, True, 0),
+    ]  # fmt: skip
+    assert torch.equal(everywhere[0, 0].boxes, boxes)
+    assert torch.equal(everywhere[0, 1].boxes, moved[:, 0])  # step 1 is not the key box
+    assert torch.equal(everywhere[0, 2].boxes, moved[:1, 1])  # nothing of the second box is left in the image
+    assert everywhere[0, 2].labels.tolist() == [1]
+    assert everywhere[0, 2].scores.tolist() == pytest.approx([0.9])
+    assert torch.equal(everywhere[0, 4].boxes, moved[:, 0])
 
 
 def test_spread_of_a_plain_detector_repeats_its_boxes() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]])
     keyframe = {"boxes": boxes, "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}
-    everywhere = spread({(0, 0): keyframe}, keyframe_step=3, frames=8)
+    everywhere = spread({(0, 0): keyframe}, keyframe_step=3, lengths=[8])
     assert list(everywhere) == [(0, 0), (0, 1), (0, 2)]
-    assert all(torch.equal(frame["boxes"], boxes) for frame in everywhere.values())
+    assert all(torch.equal(frame.boxes, boxes) for frame in everywhere.values())
 
 
 def test_detections_are_by_video_and_frame(videos: TrackVideos) -> None:
@@ -213,3 +223,168 @@ def test_videos_without_objects_are_refused(videos: TrackVideos) -> None:
     videos.present[:] = False
     with pytest.raises(ValueError, match="average precision needs at least one target box"):
         evaluate(Oracle(videos, 3), videos, keyframe_step=3)
+
+
+# By step, by speed, and by other names
+
+
+def test_average_precision_by_step(videos: TrackVideos) -> None:
+    """Boxes that stand still have IoU 1, .818, .667 at l = 0, 1, 2, which is enough at 10, 7 and 4 of 10 thresholds."""
+    result = evaluate(Oracle(videos, horizon=0), videos, keyframe_step=3, flavours=("voc",), steps=True)
+    assert result.scores.by_step is not None
+    assert result.scores.by_step["coco"] == pytest.approx([1, 0.7, 0.4])
+    assert result.scores.by_step["voc"] == pytest.approx([1, 1, 1])
+    assert result.scores.frames_by_step == (9, 6, 6)  # of 7 frames, 0 3 6 are keyframes, 1 4 and 2 5 follow them
+    assert result.scores.overall["coco"].map == result.video_map
+    assert result.keyframe_map == pytest.approx(result.scores.by_step["coco"][0])
+    videos.present[:, [2, 5]] = False
+    result = evaluate(Oracle(videos, horizon=3), videos, keyframe_step=3, steps=True)
+    assert result.scores.by_step is not None
+    assert result.scores.by_step["coco"][:2] == pytest.approx((1, 1)) and math.isnan(result.scores.by_step["coco"][2])
+
+
+def test_average_precision_by_speed_and_by_flavour(videos: TrackVideos) -> None:
+    """The object of video 1 stands still, those of 0 and 2 are fast: 21 px wide, 2 px a frame, IoU .69 at the most."""
+    videos.boxes[1] = videos.boxes[1, :1]
+    model = Oracle(videos, horizon=3, missing=(1,))
+    result = evaluate(model, videos, keyframe_step=3, flavours=("voc", "ilsvrc"), speed=("voc", "ilsvrc"))
+    assert list(result.scores.overall) == ["coco", "voc", "ilsvrc"]
+    assert result.scores.overall["voc"].per_class == {1: pytest.approx(1), 2: 0}
+    assert result.scores.by_speed is not None
+    for split in result.scores.by_speed.values():
+        assert split.map["slow"] == 0 and split.map["fast"] == pytest.approx(1) and math.isnan(split.map["medium"])
+        assert split.boxes == {"slow": L, "medium": 0, "fast": 2 * L, "unknown": 0}
+    plain = evaluate(model, videos, keyframe_step=3)
+    assert plain.scores.by_speed is None and plain.scores.by_step is None and list(plain.scores.overall) == ["coco"]
+    with pytest.raises(ValueError, match="flavour must be one of coco, voc, ilsvrc, got 'vanilla'"):
+        evaluate(model, videos, keyframe_step=3, flavours=("vanilla",))
+
+
+# Videos that are not annotated throughout, and of different lengths
+
+
+def test_only_annotated_frames_count(videos: TrackVideos) -> None:
+    # Annotated: 1 and 5. Keyframes 0 and 4 lead there with l = 1; keyframe 2 and 6 lead nowhere and are not needed.
+    sparse = Sparse(videos, 4, offset=1)
+    model = Oracle(videos, horizon=0)
+    result = evaluate(model, sparse, keyframe_step=2, steps=True)
+    assert model.seen == [(v, t) for v in range(V) for t in (0, 4)]
+    assert (result.keyframes, result.frames) == (V * 4, V * L)
+    assert math.isnan(result.keyframe_map) and math.isnan(result.keyframe_map_50)  # no keyframe is annotated
+    assert math.isnan(result.no_motion_iou)
+    assert result.video_map == pytest.approx(0.7)  # IoU .818
+    assert result.scores.by_step is not None and math.isnan(result.scores.by_step["coco"][0])
+    assert result.scores.frames_by_step == (0, 6)
+    # Annotated: 0, 3, 6. Every frame is a keyframe; three of seven are looked at.
+    assert evaluate(Oracle(videos, 0), Sparse(videos, 3), keyframe_step=1).video_map == pytest.approx(1)
+
+
+def test_a_box_in_a_frame_that_is_not_annotated_is_not_wrong(videos: TrackVideos) -> None:
+    everywhere = evaluate(Oracle(videos, horizon=3), videos, keyframe_step=2)
+    videos.present[:, 1::2] = False
+    assert evaluate(Oracle(videos, horizon=3), videos, keyframe_step=2).video_map < 0.9  # annotated, and empty
+    videos.annotated[:, 1::2] = False
+    result = evaluate(Oracle(videos, horizon=3), videos, keyframe_step=2)
+    assert result.video_map == pytest.approx(everywhere.video_map) == pytest.approx(1)
+
+
+@pytest.fixture
+def mixed(videos: TrackVideos, write_tracks: Write) -> Concatenated:
+    """Two videos of 5 frames after the three of 7."""
+    return Concatenated(videos, TrackVideos(write_tracks("short.h5", videos=2, frames=5)))
+
+
+class Truth:
+    """A video method that knows the truth, in keyframes and in between; every video starts at keyframe 0."""
+
+    def __init__(self, videos: Videos, keyframe_step: int, stops: int = 0) -> None:
+        self.videos, self.keyframe_step, self.stops, self.video = videos, keyframe_step, stops, -1
+
+    def __call__(self, frames: Iterable[Tensor]) -> Iterator[FrameDetections]:
+        self.video += 1
+        tracks = self.videos.tracks(self.video)
+        for t, image in enumerate(frames):
+            assert image.shape == (3, *self.videos.image_size(self.video))
+            if self.stops and t == self.stops:
+                return
+            objects = np.flatnonzero(tracks.present[t])
+            step = t % self.keyframe_step
+            yield FrameDetections(
+                index=t,
+                keyframe=step == 0,
+                step=step,
+                boxes=torch.from_numpy(tracks.boxes[t, objects]),
+                labels=torch.from_numpy(tracks.labels[objects] + 1),
+                scores=torch.full((len(objects),), 0.5),
+            )
+
+
+def test_evaluate_a_video_method(mixed: Concatenated) -> None:
+    result = evaluate_method(Truth(mixed, 3), mixed, flavours=("voc", "ilsvrc", "coco"), steps=True, speed=("ilsvrc",))
+    assert (result.keyframes, result.frames) == (3 * 3 + 2 * 2, 3 * 7 + 2 * 5)
+    assert result.keyframe_share == pytest.approx(13 / 31)
+    assert [ap.map for ap in result.scores.overall.values()] == pytest.approx([1, 1, 1])
+    assert list(result.scores.overall) == ["voc", "ilsvrc", "coco"]
+    assert result.scores.frames_by_step == (13, 10, 8)
+    assert result.scores.by_step is not None and result.scores.by_step["voc"] == pytest.approx((1, 1, 1))
+    assert result.scores.by_speed is not None and result.scores.by_speed["ilsvrc"].map["fast"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("horizon", [0, 3])
+def test_a_video_detector_is_evaluated_as_its_model_is(videos: TrackVideos, horizon: int) -> None:
+    step = horizon or 1
+    at_once = evaluate(Oracle(videos, horizon), videos, keyframe_step=step, flavours=("voc",), steps=True)
+    method = VideoDetector(Oracle(videos, horizon), step)
+    streamed = evaluate_method(method, videos, flavours=("coco", "voc"), steps=True)
+    assert str(streamed.scores) == str(at_once.scores)  # as text, for NaN does not equal itself
+    assert (streamed.keyframes, streamed.frames) == (at_once.keyframes, at_once.frames)
+
+
+def test_a_method_must_give_every_frame_in_order(videos: TrackVideos) -> None:
+    with pytest.raises(ValueError, match="000000: the method gave detections of 4 frames of 7"):
+        evaluate_method(Truth(videos, 3, stops=4), videos)
+
+    def backwards(frames: Iterable[Tensor]) -> Iterator[FrameDetections]:
+        yield from reversed(list(Truth(videos, 3)(frames)))
+
+    with pytest.raises(ValueError, match=r"000000: expected detections of the frames 0\.\.6 in order, got frame 6"):
+        evaluate_method(backwards, videos)
+    videos.present[:] = False
+    with pytest.raises(ValueError, match="no annotated frame shows an object"):
+        evaluate_method(Truth(videos, 3), videos)
+    with pytest.raises(ValueError, match="expected detections of all 7 annotated frames, got those of 0"):
+        score_videos({}, [videos.tracks(0)])
+
+
+# Text and JSON
+
+
+def test_the_table_says_which_map_it_prints(videos: TrackVideos) -> None:
+    model = Oracle(videos, horizon=0, missing=(1,))
+    result = evaluate(model, videos, keyframe_step=3, flavours=("voc", "ilsvrc"), steps=True, speed=("ilsvrc",))
+    lines = table(result).splitlines()
+    for line in (
+        "keyframe_map       0.5000  COCO AP, IoU .50:.05:.95, annotated keyframes",
+        "trajectory_iou     nan  IoU of anticipated boxes",
+        "keyframes          9",
+        "voc                0.5000  VOC AP at IoU 0.5, area under the precision envelope",
+        "mAP by speed: ILSVRC AP at IoU 0.5 or less for small boxes (10 px), area under the precision envelope, "
+        "by motion IoU",
+        "ilsvrc slow        nan  0.00 % of the true boxes",
+        "ilsvrc fast        0.5000  100.00 % of the true boxes",
+        "  l   frames     coco      voc   ilsvrc",
+        "  1        6   0.3500   0.5000   0.5000",
+    ):
+        assert line in lines, line
+    document = json.loads(json.dumps(as_json(result, ["filled", "hollow"]), allow_nan=False))
+    assert document["keyframes"] == 9 and document["trajectory_iou"] is None
+    assert document["scores"]["overall"]["voc"]["per_class"] == {"filled": pytest.approx(1), "hollow": 0}
+    assert document["scores"]["overall"]["voc"]["map_50"] is None
+    assert document["scores"]["by_step"]["coco"] == pytest.approx([0.5, 0.35, 0.2])
+    assert document["scores"]["by_speed"]["ilsvrc"]["shares"]["fast"] == 1
+    assert document["scores"]["by_speed"]["ilsvrc"]["map"]["slow"] is None
+    method = table(evaluate_method(VideoDetector(model, 1), Sparse(videos, 20), speed=("voc",))).splitlines()
+    assert "keyframe_share     1.0000" in method and "coco               0.5000  COCO AP, mean over" in "\n".join(
+        method
+    )
+    assert "3 true boxes have no known speed and are left out" in method

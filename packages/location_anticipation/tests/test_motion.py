@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from location_anticipation.motion import FOCUS, MOTIONS, linear_boxes, parabola_boxes, random_boxes, supervise
+from location_anticipation.motion import (
+    FOCUS,
+    MOTIONS,
+    linear_boxes,
+    parabola_boxes,
+    random_boxes,
+    supervise,
+    supervise_sparse,
+)
 
 START = np.array([[10.0, 20, 22, 30], [40.0, 5, 50, 25]], dtype=np.float32)
 END = np.array([[34.0, 24, 50, 30], [20.0, 15, 28, 45]], dtype=np.float32)
@@ -177,3 +185,100 @@ def test_what_cannot_be_done_is_refused() -> None:
         supervise("circular", boxes, present, image_size=(64, 64))
     with pytest.raises(ValueError, match="motion 'random' needs a generator: pass rng"):
         supervise("random", boxes, present, image_size=(64, 64))
+
+
+# Between annotated frames wherever they are
+
+
+def sparse_case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frames 0, 3, 5 and 9 of 0..9 are annotated; object 1 is not seen in frame 5; boxes elsewhere mean nothing."""
+    boxes = np.random.default_rng(0).uniform(0, 20, (2, 10, 4)).astype(np.float32)
+    boxes[..., 2:] += 20
+    annotated = np.isin(np.arange(10), (0, 3, 5, 9))
+    present = np.tile(annotated, (2, 1))
+    present[1, 5] = False
+    return np.where(present[..., None], boxes, np.nan), present, annotated
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 4, 6, 9, 12])
+def test_sparse_linear_motion_equals_a_plain_loop(horizon: int) -> None:
+    boxes, present, annotated = sparse_case()
+    moved, valid = supervise_sparse("linear", boxes, present, annotated, horizon, image_size=(40, 40))
+    assert moved.shape == (2, horizon, 4) and valid.shape == (2, horizon)
+    known = [0, 3, 5, 9]
+    for i in range(2):
+        for step in range(1, horizon + 1):
+            before = max(k for k in known if k < step)
+            after = min((k for k in known if k >= step), default=None)
+            if after is None:
+                assert not valid[i, step - 1]
+            elif step == after:
+                assert valid[i, step - 1] == present[i, step]
+            else:
+                assert valid[i, step - 1] == (present[i, before] and present[i, after])
+            if valid[i, step - 1]:
+                share = (step - before) / (after - before)
+                expected = (1 - share) * boxes[i, before] + share * boxes[i, after] if share < 1 else boxes[i, after]
+                np.testing.assert_allclose(moved[i, step - 1], expected, atol=1e-5)
+
+
+def test_an_object_is_not_led_across_a_frame_that_does_not_show_it() -> None:
+    boxes, present, annotated = sparse_case()
+    _, valid = supervise_sparse("linear", boxes, present, annotated, 9, image_size=(40, 40))
+    assert valid[0].all()
+    assert valid[1].tolist() == [True] * 3 + [False] * 5 + [True]  # it is seen again in frame 9
+
+
+def test_sparse_parabolas_bow_to_alternate_sides() -> None:
+    boxes, present, annotated = sparse_case()
+    for segment in (0, 1):
+        moved, _ = supervise_sparse("simulated", boxes, present, annotated, 9, image_size=(40, 40), segment=segment)
+        for number, (first, last) in enumerate(((0, 3), (3, 5), (5, 9))):
+            focus = FOCUS if (segment + number) % 2 == 0 else -FOCUS
+            expected = parabola_boxes(boxes[:1, first], boxes[:1, last], last - first, focus)
+            np.testing.assert_allclose(moved[:1, first:last], expected, atol=1e-5)
+
+
+def test_sparse_random_motion_keeps_what_is_annotated() -> None:
+    boxes, present, annotated = sparse_case()
+
+    def draw(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return supervise_sparse("random", boxes, present, annotated, 9, image_size=(60, 60), rng=rng)[0][0]
+
+    np.testing.assert_array_equal(draw(0)[[2, 4, 8]], boxes[0, [3, 5, 9]])
+    np.testing.assert_array_equal(draw(0), draw(0))
+    assert (draw(0)[[0, 1, 3, 5, 6, 7]] != draw(1)[[0, 1, 3, 5, 6, 7]]).all()
+    assert (draw(0) >= 0).all() and (draw(0) <= 60).all()
+    with pytest.raises(ValueError, match="pass rng"):
+        supervise_sparse("random", boxes, present, annotated, 9, image_size=(60, 60))
+
+
+@pytest.mark.parametrize("motion", BETWEEN)
+def test_annotation_every_t_frames_is_the_pair_of_keyframes(motion: str) -> None:
+    boxes, present = annotated()
+    every = np.arange(T + 1) % T == 0
+    for segment in (0, 1):
+        options = {"image_size": (60, 60), "segment": segment}
+        one, valid = supervise(motion, boxes, present, **options, rng=np.random.default_rng(3))
+        sparse = np.where(every[:, None], boxes, 0).astype(np.float32)
+        other, sparse_valid = supervise_sparse(
+            motion, sparse, present & every, every, T, **options, rng=np.random.default_rng(3)
+        )
+        np.testing.assert_array_equal(one[:, :-1], other[:, :-1])
+        np.testing.assert_allclose(one[:, -1], other[:, -1], atol=1e-5)
+        assert valid.all() and sparse_valid.all()
+
+
+def test_a_keyframe_without_another_annotation_has_no_trajectory() -> None:
+    boxes, present, annotated = sparse_case()
+    _, valid = supervise_sparse("linear", boxes[:, 9:], present[:, 9:], annotated[9:], 4, image_size=(40, 40))
+    assert valid.shape == (2, 4) and not valid.any()
+
+
+def test_what_sparse_supervision_refuses() -> None:
+    boxes, present, annotated = sparse_case()
+    with pytest.raises(ValueError, match=r"motion must be one of .* got 'annotated'"):
+        supervise_sparse("annotated", boxes, present, annotated, 4, image_size=(40, 40))
+    with pytest.raises(ValueError, match="the keyframe, l = 0, must be annotated"):
+        supervise_sparse("linear", boxes[:, 1:], present[:, 1:], annotated[1:], 4, image_size=(40, 40))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,18 @@ def test_learning_rate_rises_stays_and_falls_to_a_tenth() -> None:
     assert set(rates[3:80]) == {0.4}
     assert rates[80:] == pytest.approx([0.04] * 40)  # after two thirds, 80k of 120k in the thesis
     assert learning_rate_at(0, TrainConfig(warmup=0, learning_rate=0.4)) == 0.4
+
+
+def test_cosine_falls_to_zero_in_half_a_wave() -> None:
+    config = TrainConfig(iterations=120, learning_rate=0.4, warmup=4, schedule="cosine")
+    rates = [learning_rate_at(i, config) for i in range(120)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[30] == pytest.approx(0.2 * (1 + 0.5**0.5))
+    assert rates[60] == pytest.approx(0.2)
+    assert 0 < rates[119] < 0.001
+    assert all(later < earlier for earlier, later in pairwise(rates[4:]))
+    with pytest.raises(ValueError, match="'linear'"):
+        TrainConfig(schedule="linear")
 
 
 def test_the_optimiser_gets_that_learning_rate(

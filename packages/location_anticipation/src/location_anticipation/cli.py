@@ -1,4 +1,4 @@
-"""``location-anticipation``: train, evaluate, and detect objects in a video."""
+"""``location-anticipation``: convert data, train, evaluate, and detect objects in a video."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 
+from location_anticipation import convert_command, detect_command
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.files import atomic_path
+
+if TYPE_CHECKING:
+    from location_anticipation.detector import AnticipationRCNN
+    from location_anticipation.peers import PeerConfig
 
 T = TypeVar("T")
 
@@ -36,16 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if options.debug:
             traceback.print_exc()
-        print(f"error: {_message(error, options.extra)}", file=sys.stderr)
+        print(f"error: {_message(error, options)}", file=sys.stderr)
         status = 130 if isinstance(error, KeyboardInterrupt) else 1 if isinstance(error, WorkError) else 2
     sys.exit(status)
 
 
-def _message(error: BaseException, extra: str) -> str:
+def _message(error: BaseException, options: argparse.Namespace) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command continues a training from its last checkpoint"
+        return f"interrupted; {options.interrupted}"
     if isinstance(error, ModuleNotFoundError):
-        return f'this command needs {error.name}: pip install "location_anticipation[{extra}]"'
+        return f'this command needs {error.name}: pip install "location_anticipation[{options.extra}]"'
     return str(error)
 
 
@@ -53,14 +58,41 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="location-anticipation", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = commands.add_parser("train", help="train a detector on a track-video file")
+    command = commands.add_parser("train", help="train a detector on annotated videos")
     command.add_argument(
-        "data", type=Path, help="track-video HDF5 file, for example from `synthdata build moving-digits`"
+        "data",
+        type=Path,
+        nargs="+",
+        help="CocoVID JSON file (`convert` makes them), or track-video HDF5 file, for example from `synthdata build "
+        "moving-digits`; several of the same classes are trained on together",
+    )
+    command.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of the images of a CocoVID file (default: the file's own); once for all files or once for each",
     )
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of checkpoints; continues the run in it"
     )
     command.add_argument("--motion", default="annotated", help="annotated, simulated, linear, random or none")
+    command.add_argument(
+        "--method",
+        metavar="NAME",
+        help="train a method to compare with instead: dff, fgfa or selsa; its settings go into --set as well",
+    )
+    command.add_argument(
+        "--keyframe-step", type=int, default=1, metavar="N", help="only every N-th frame is a keyframe (default 1)"
+    )
+    command.add_argument(
+        "--label-step",
+        type=int,
+        default=1,
+        metavar="N",
+        help="use the annotation of every N-th frame only (default 1); the motions lead over the frames in between",
+    )
     command.add_argument("--devices", type=int, default=1, help="number of devices to train on")
     command.add_argument("--backbone-weights", metavar="NAME", help="torchvision weights, for example IMAGENET1K_V1")
     command.add_argument(
@@ -71,34 +103,56 @@ def _parser() -> argparse.ArgumentParser:
         help="a field of DetectorConfig or TrainConfig, for example iterations=500; may be repeated",
     )
     _device(command)
-    command.set_defaults(function=_train, extra="train")
-
-    command = commands.add_parser("evaluate", help="average precision and trajectory IoU on a track-video file")
-    command.add_argument("checkpoint", type=Path, help="detector.pt of a training")
-    command.add_argument("data", type=Path, help="track-video HDF5 file")
-    command.add_argument(
-        "--keyframe-step", type=int, default=1, metavar="N", help="run the network on every N-th frame"
+    command.set_defaults(
+        function=_train,
+        extra="train",
+        interrupted="the same command continues a training from its last checkpoint",
     )
-    command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures here")
-    _device(command)
-    command.set_defaults(function=_evaluate, extra="train")
 
-    command = commands.add_parser("detect", help="detect objects in a video file")
-    command.add_argument("video", type=Path)
-    command.add_argument("--checkpoint", type=Path, required=True, help="detector.pt of a training")
-    command.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the boxes drawn in")
-    command.add_argument("--json", type=Path, metavar="OUT.json", help="detections of every frame")
+    command = commands.add_parser("convert", help="make a CocoVID JSON file of a data set")
+    convert_command.add_arguments(command)
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command.set_defaults(function=convert_command.run, extra="train", interrupted="nothing was written")
+
+    command = commands.add_parser("evaluate", help="average precision and trajectory IoU on annotated videos")
+    command.add_argument("checkpoint", type=Path, help="detector.pt of a training")
+    command.add_argument("data", type=Path, help="track-video HDF5 file, or CocoVID JSON file")
+    command.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of a CocoVID file's images (default: the file's folder)"
+    )
     command.add_argument(
         "--keyframe-step",
-        type=int,
-        metavar="N",
-        help="run the network on every N-th frame (default: the trained T, at least 1)",
+        type=_step_or_auto,
+        metavar="N|auto",
+        help="run the network on every N-th frame, or where it is needed (default: 1; of a --method, its own)",
     )
     command.add_argument(
-        "--score-threshold", type=float, default=0.5, metavar="S", help="drop detections below this score (default 0.5)"
+        "--method",
+        metavar="NAME",
+        help="what a detector's boxes do between keyframes instead of being anticipated: per_frame, key_boxes_copied, "
+        "constant_velocity or interpolation",
     )
+    command.add_argument(
+        "--metric",
+        action="append",
+        choices=("coco", "voc", "ilsvrc", "all"),
+        help="mAP of every annotated frame: COCO's, VOC's at IoU .50, ILSVRC's with its tolerance for small boxes; "
+        "may be repeated (default: coco)",
+    )
+    command.add_argument(
+        "--motion-split",
+        action="store_true",
+        help="mAP of slow, medium and fast objects by motion IoU, for voc and ilsvrc among the metrics (else ilsvrc)",
+    )
+    command.add_argument("--by-step", action="store_true", help="mAP by number of frames after the keyframe")
+    command.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures here")
     _device(command)
-    command.set_defaults(function=_detect, extra="video")
+    command.set_defaults(function=_evaluate, extra="train", interrupted="nothing was written")
+
+    command = commands.add_parser("detect", help="detect objects in a video file, a folder of images or a camera")
+    detect_command.add_arguments(command)
+    _device(command)
+    command.set_defaults(function=_detect, extra="video", interrupted="nothing was written")
     return parser
 
 
@@ -161,10 +215,12 @@ def _build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from location_anticipation.data import Keyframes, TrackVideos
+    from location_anticipation.data import Keyframes
     from location_anticipation.detector import DetectorConfig
     from location_anticipation.motion import MOTIONS
+    from location_anticipation.peers import PeerConfig, training_data
     from location_anticipation.training import TrainConfig, train
+    from location_anticipation.videos import Concatenated, Sparse, Videos, open_videos
 
     device = resolve_device(options.device)
     if options.devices < 1 or (device == "cuda" and options.devices > torch.cuda.device_count()):
@@ -172,13 +228,32 @@ def _train(options: argparse.Namespace) -> int:
         raise UsageError(f"--devices must be {there}, got {options.devices}")
     if options.motion not in MOTIONS:
         raise UsageError(f"--motion must be one of {', '.join(MOTIONS)}, got {options.motion!r}")
-    shape, recipe = parse_settings(options.set, DetectorConfig, TrainConfig)
-    videos = TrackVideos(options.data)
-    detector = _build(DetectorConfig, {"num_classes": len(videos.facts.class_names)} | shape)
-    data = Keyframes(videos, horizon=detector.horizon, motion=options.motion)
+    kinds = (DetectorConfig, TrainConfig) if options.method is None else (DetectorConfig, TrainConfig, PeerConfig)
+    shape, recipe, *rules = parse_settings(options.set, *kinds)
+    if rules and (
+        options.motion != "annotated" or options.keyframe_step != 1 or {"method", "detector"} & set(rules[0])
+    ):
+        raise UsageError("--method goes without --motion, --keyframe-step and --set of method or detector")
+    for name, step in (("--keyframe-step", options.keyframe_step), ("--label-step", options.label_step)):
+        if step < 1:
+            raise UsageError(f"{name} must be at least 1, got {step}")
+    if len(options.images) not in (0, 1, len(options.data)):
+        raise UsageError(f"--images: give one folder, or one for each of the {len(options.data)} files")
+    folders = options.images if len(options.images) > 1 else (options.images or [None]) * len(options.data)
+    parts = [open_videos(path, images) for path, images in zip(options.data, folders, strict=True)]
+    videos: Videos = parts[0] if len(parts) == 1 else Concatenated(*parts)
+    if options.label_step > 1:
+        videos = Sparse(videos, options.label_step)
+    shape = {"num_classes": len(videos.facts.class_names)} | ({"horizon": 0} if rules else {}) | shape
+    model: DetectorConfig | PeerConfig = _build(DetectorConfig, shape)
+    if isinstance(model, DetectorConfig) and not rules:
+        data = Keyframes(videos, horizon=model.horizon, motion=options.motion, keyframe_step=options.keyframe_step)
+    else:
+        model = _build(PeerConfig, {"method": options.method, "detector": model} | rules[0])
+        data = training_data(videos, model)
     result = train(
         data,
-        detector,
+        model,
         _build(TrainConfig, recipe),
         options.out,
         device=device,
@@ -191,61 +266,79 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _step_or_auto(text: str) -> int | str:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
+
+
+def _peer(model: AnticipationRCNN, method: str | None, keyframe_step: int | str | None) -> PeerConfig | None:
+    """The method to evaluate, or None for a detector that anticipates."""
+    from location_anticipation.peers import ClipDetector, PeerConfig
+
+    if isinstance(model, ClipDetector):
+        if method not in (None, model.peer.method):
+            raise ValueError(f"the checkpoint is a network of {model.peer.method}, not of {method}")
+        peer = model.peer
+    elif method is None:
+        return None
+    else:
+        peer = PeerConfig(method, replace(model.config, horizon=0))
+    if keyframe_step is None:
+        return peer
+    if not isinstance(keyframe_step, int):
+        raise ValueError(f"--keyframe-step {keyframe_step}: needs a detector that anticipates, not {peer.method}")
+    return replace(peer, keyframe_step=keyframe_step)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    from location_anticipation.checkpoint import load_detector
-    from location_anticipation.data import TrackVideos
-    from location_anticipation.evaluation import evaluate
+    from location_anticipation.auto_step import AutoStep
+    from location_anticipation.checkpoint import load_any
+    from location_anticipation.evaluation import Evaluation, MethodEvaluation, evaluate, evaluate_method
+    from location_anticipation.peers import video_method
+    from location_anticipation.score_table import as_json, table
+    from location_anticipation.video import VideoDetector
+    from location_anticipation.videos import open_videos
 
     device = resolve_device(options.device)
-    model, class_names = load_detector(options.checkpoint)
-    videos = TrackVideos(options.data)
+    model, class_names = load_any(options.checkpoint)
+    videos = open_videos(options.data, options.images)
     if len(videos.facts.class_names) != len(class_names):
         raise UsageError(
             f"{options.checkpoint} knows {len(class_names)} classes, {options.data} has {len(videos.facts.class_names)}"
         )
+    metrics = options.metric or ["coco"]
+    flavours = [m for m in ("coco", "voc", "ilsvrc") if m in metrics or "all" in metrics]
+    speed = ([f for f in flavours if f != "coco"] or ["ilsvrc"]) if options.motion_split else []
+    result: Evaluation | MethodEvaluation
     try:
-        result = asdict(evaluate(model, videos, keyframe_step=options.keyframe_step, device=device))
+        peer = _peer(model, options.method, options.keyframe_step)
+        if peer is not None:
+            method = video_method(peer, model, device=device)
+            result = evaluate_method(method, videos, flavours=flavours, steps=options.by_step, speed=speed)
+        elif options.keyframe_step == "auto":
+            detector = VideoDetector(model, AutoStep(), device=device)
+            result = evaluate_method(detector, videos, flavours=flavours, steps=options.by_step, speed=speed)
+        else:
+            result = evaluate(
+                model,
+                videos,
+                keyframe_step=1 if options.keyframe_step is None else options.keyframe_step,
+                device=device,
+                flavours=flavours,
+                steps=options.by_step,
+                speed=speed,
+            )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    for name, value in result.items():
-        print(f"{name:18s} {value:.4f}" if isinstance(value, float) else f"{name:18s} {value}")
+    print(table(result))
     if options.out:
-        known = {name: None if value != value else value for name, value in result.items()}
         with atomic_path(options.out) as temporary:
-            temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+            document = as_json(result, class_names)
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from location_anticipation.checkpoint import load_detector
-    from location_anticipation.detect import detect_video
-
-    if options.out is None and options.json is None:
-        raise UsageError("nothing to write: give --out OUT.mp4, --json OUT.json, or both")
-    device = resolve_device(options.device)
-    model, class_names = load_detector(options.checkpoint)
-    step = options.keyframe_step if options.keyframe_step is not None else max(model.horizon, 1)
-    with tqdm(unit="frame", disable=not sys.stderr.isatty()) as bar:
-
-        def progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(1)
-
-        summary = detect_video(
-            model,
-            options.video,
-            keyframe_step=step,
-            out_json=options.json,
-            out_video=options.out,
-            score_threshold=options.score_threshold,
-            class_names=class_names,
-            device=device,
-            progress=progress,
-        )
-    print(f"{summary.frames} frames, {summary.keyframes} keyframes, {summary.fps:.1f} frames/s on {device}")
-    if summary.damaged is not None:
-        print(f"warning: {options.video}: {summary.damaged}; the outputs hold the frames before that", file=sys.stderr)
-        return 1
-    return 0
+    return detect_command.run(options, resolve_device(options.device))

@@ -8,16 +8,22 @@
 
 ``linear``, ``simulated`` and ``random`` use the boxes of the two keyframes only. Where the second keyframe is missing
 (the video ends, the object leaves) they have nothing to stand on and mark the whole trajectory as not valid.
+
+:func:`supervise` takes the keyframes t and t+T of a video annotated in every frame; :func:`supervise_sparse` leads from
+one annotated frame to the next, wherever those are.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FOCUS", "MOTIONS", "linear_boxes", "parabola_boxes", "random_boxes", "supervise"]
+__all__ = ["FOCUS", "MOTIONS", "linear_boxes", "parabola_boxes", "random_boxes", "supervise", "supervise_sparse"]
 
 MOTIONS = ("annotated", "simulated", "linear", "random", "none")
+_BETWEEN = ("simulated", "linear", "random")
 FOCUS = 8.0
 """Focus f of the parabola in pixels (appendix 2.6.2)."""
 
@@ -114,14 +120,79 @@ def supervise(
         return boxes[:, 1:], present[:, 1:]
     if motion == "none":
         return boxes[:, 1:], np.zeros_like(present[:, 1:])
-    start, end = boxes[:, 0], boxes[:, -1]
-    both_keyframes = present[:, 0] & present[:, -1]
+    moved = _between(motion, boxes[:, 0], boxes[:, -1], horizon, image_size, segment, rng)
+    return moved, np.repeat((present[:, 0] & present[:, -1])[:, None], horizon, axis=1)
+
+
+def supervise_sparse(
+    motion: str,
+    boxes: Boxes,
+    present: Mask,
+    annotated: Mask,
+    horizon: int,
+    *,
+    image_size: tuple[int, int],
+    segment: int = 0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Boxes, Mask]:
+    """Trajectory targets of one keyframe in a video of which only some frames are annotated.
+
+    Between two consecutive annotated frames, however far apart, boxes move as ``motion`` says; the first T steps are
+    kept. A step is valid between two annotated frames that both show the object, and on an annotated frame that shows
+    it. An object that an annotated frame does not show is not led across that frame.
+
+    Args:
+        motion: ``linear``, ``simulated`` or ``random``.
+        boxes: (N, S+1, 4) boxes at l = 0..S of the objects of the keyframe, pixels; S may end before T (the end of the
+            video) and should otherwise reach to the first annotated frame at or after T.
+        present: (N, S+1) where they are annotated; l = 0 is the keyframe.
+        annotated: (S+1,) frames that are annotated at all; the keyframe is.
+        horizon: T.
+        image_size: (height, width).
+        segment: number of annotated frames of the video before the keyframe; after every odd one paths bow to the
+            other side.
+        rng: needed by ``random`` only.
+
+    Returns:
+        trajectories (N, T, 4) and their validity (N, T).
+
+    Raises:
+        ValueError: for another motion, a keyframe that is not annotated, or ``random`` without ``rng``.
+    """
+    if motion not in _BETWEEN:
+        raise ValueError(f"motion must be one of {_BETWEEN}, got {motion!r}")
+    if not annotated[0]:
+        raise ValueError("the keyframe, l = 0, must be annotated")
+    anchors = np.flatnonzero(annotated)
+    steps = max(horizon, int(anchors[-1]))
+    moved = np.zeros((len(boxes), steps, 4), dtype=np.float32)
+    valid = np.zeros((len(boxes), steps), dtype=bool)
+    for number, (first, last) in enumerate(pairwise(anchors)):
+        if first >= horizon:
+            break
+        moved[:, first:last] = _between(
+            motion, boxes[:, first], boxes[:, last], int(last - first), image_size, segment + number, rng
+        )
+        moved[:, last - 1] = boxes[:, last]
+        valid[:, first:last] = (present[:, first] & present[:, last])[:, None]
+        valid[:, last - 1] = present[:, last]
+    return moved[:, :horizon], valid[:, :horizon]
+
+
+def _between(
+    motion: str,
+    start: Boxes,
+    end: Boxes,
+    horizon: int,
+    image_size: tuple[int, int],
+    segment: int,
+    rng: np.random.Generator | None,
+) -> Boxes:
+    """Boxes at l = 1..horizon from ``start`` (N, 4) to ``end`` (N, 4) by one of ``_BETWEEN``; (N, horizon, 4)."""
     if motion == "linear":
-        moved = linear_boxes(start, end, horizon)
-    elif motion == "simulated":
-        moved = parabola_boxes(start, end, horizon, FOCUS if segment % 2 == 0 else -FOCUS)
-    else:
-        if rng is None:
-            raise ValueError("motion 'random' needs a generator: pass rng")
-        moved = random_boxes(start, end, horizon, image_size, rng)
-    return moved, np.repeat(both_keyframes[:, None], horizon, axis=1)
+        return linear_boxes(start, end, horizon)
+    if motion == "simulated":
+        return parabola_boxes(start, end, horizon, FOCUS if segment % 2 == 0 else -FOCUS)
+    if rng is None:
+        raise ValueError("motion 'random' needs a generator: pass rng")
+    return random_boxes(start, end, horizon, image_size, rng)

@@ -59,7 +59,7 @@ class AnticipationRoIHeads(RoIHeads):
         represented = self.box_head(pooled)
         class_logits, box_regression = self.box_predictor(represented)
         known = pooled if self.trajectory_features == "pooled" else represented
-        return self._detections(known, class_logits, box_regression, proposals, image_shapes), {}
+        return self.detections(known, class_logits, box_regression, proposals, image_shapes), {}
 
     def _losses(
         self,
@@ -72,17 +72,26 @@ class AnticipationRoIHeads(RoIHeads):
         pooled = self.box_roi_pool(features, proposals, image_shapes)
         represented = self.box_head(pooled)
         class_logits, box_regression = self.box_predictor(represented)
-        losses = {
-            "loss_classifier": F.cross_entropy(class_logits, torch.cat(labels)),
-            "loss_box_reg": _box_loss(
-                box_regression, torch.cat(labels), torch.cat(list(regression_targets)), self.box_beta
-            ),
-        }
+        losses = self.box_losses(class_logits, box_regression, labels, regression_targets)
         if self.trajectory_head is not None and targets is not None:
             known = pooled if self.trajectory_features == "pooled" else represented
             loss = self._trajectory_loss(known, box_regression, proposals, matched, labels, image_shapes, targets)
             losses["loss_trajectory"] = loss
         return losses
+
+    def box_losses(
+        self,
+        class_logits: Tensor,
+        box_regression: Tensor,
+        labels: list[Tensor],
+        regression_targets: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """Losses of the sampled proposals' classes and boxes, from outputs (R, C+1) and (R, 4 (C+1)) of all images."""
+        every = torch.cat(labels)
+        return {
+            "loss_classifier": F.cross_entropy(class_logits, every),
+            "loss_box_reg": _box_loss(box_regression, every, torch.cat(list(regression_targets)), self.box_beta),
+        }
 
     def _trajectory_loss(
         self,
@@ -111,7 +120,7 @@ class AnticipationRoIHeads(RoIHeads):
         per_object = self.criterion(true_boxes, key_boxes, raw, valid)
         return self.trajectory_weight * per_object.sum() / max(all_labels.numel(), 1)
 
-    def _detections(
+    def detections(
         self,
         known: Tensor,
         class_logits: Tensor,
@@ -119,6 +128,10 @@ class AnticipationRoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
+        """Detections of every image from outputs (R, C+1) and (R, 4 (C+1)) of all images' proposals.
+
+        ``known`` (R, ...) is what a trajectory head is given; it is not read without one.
+        """
         counts = [len(boxes) for boxes in proposals]
         scores = F.softmax(class_logits.float(), -1)
         # (decode answers (R, C, 4), but (0, 4 C) where there is no proposal at all.)

@@ -21,11 +21,13 @@ from location_anticipation.checkpoint import read_tensors, save_detector, write_
 from location_anticipation.data import Keyframes, collate
 from location_anticipation.detector import AnticipationRCNN, DetectorConfig, build_detector
 from location_anticipation.errors import UsageError, WorkError
+from location_anticipation.peers import KEY_BOX_METHODS, Clips, PeerConfig, build_peer
 
 __all__ = ["TrainConfig", "TrainResult", "batch_indices", "learning_rate_at", "train"]
 
 _FORMAT = "location_anticipation.training/1"
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_SCHEDULES = ("step", "cosine")
 _log = logging.getLogger(__name__)
 
 
@@ -45,8 +47,10 @@ class TrainConfig:
     """L2 penalty."""
     warmup: int = 100
     """Steps over which the learning rate rises linearly from zero."""
+    schedule: str = "step"
+    """How the learning rate falls: ``step``, divided by ten once (thesis), or ``cosine``, half a wave down to zero."""
     decay_from: float = 2 / 3
-    """Share of the iterations after which the learning rate is divided by ten (80k of 120k in the thesis)."""
+    """Share of the iterations after which ``step`` divides (80k of 120k in the thesis)."""
     clip_norm: float = 10.0
     """Gradients are scaled down to this norm."""
     seed: int = 0
@@ -59,6 +63,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {_PRECISIONS}, got {self.precision!r}")
+        if self.schedule not in _SCHEDULES:
+            raise ValueError(f"schedule must be one of {_SCHEDULES}, got {self.schedule!r}")
         if not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive, got {self.clip_norm}")
         for name in ("momentum", "weight_decay", "warmup", "seed"):
@@ -97,14 +103,16 @@ def batch_indices(size: int, batch: int, iteration: int, seed: int) -> list[int]
 
 
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
-    """Linear warm-up, then constant, then a tenth of it."""
+    """Linear warm-up; beside it constant and then a tenth (``step``), or half a cosine wave (``cosine``)."""
     rate = config.learning_rate * min(1.0, (iteration + 1) / max(config.warmup, 1))
+    if config.schedule == "cosine":
+        return rate * 0.5 * (1 + math.cos(math.pi * iteration / config.iterations))
     return rate * (0.1 if iteration >= config.decay_from * config.iterations else 1.0)
 
 
 def train(
     data: Keyframes,
-    detector: DetectorConfig,
+    detector: DetectorConfig | PeerConfig,
     config: TrainConfig,
     folder: str | Path,
     *,
@@ -119,8 +127,9 @@ def train(
     weights as an uninterrupted run (bit-equal on the CPU with the same number of threads).
 
     Args:
-        data: the keyframes.
-        detector: the model.
+        data: the keyframes; for a peer what :func:`location_anticipation.peers.training_data` makes of the videos.
+        detector: the model. The key box methods among the peers train the plain detector, so that one folder serves all
+            of them.
         config: the recipe.
         folder: where checkpoints go.
         device: ``cpu`` or ``cuda``.
@@ -133,6 +142,8 @@ def train(
         WorkError: if a loss or a gradient is not finite, or a checkpoint cannot be written; the last one stays.
     """
     folder = Path(folder)
+    if isinstance(detector, PeerConfig) and detector.method in KEY_BOX_METHODS:
+        detector = detector.detector
     class_names = data.videos.facts.class_names
     _check_fit(data, detector, folder)
     fingerprint = _fingerprint(data, detector, config, devices, backbone_weights)
@@ -142,13 +153,14 @@ def train(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else []):
         torch.manual_seed(_torch_seed(config.seed, 0))
         try:
-            model = build_detector(detector, backbone_weights)
+            model = _build(detector, backbone_weights)
         except ValueError as error:
             raise UsageError(str(error)) from error
         if device == "cpu":
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay)
+        # Fused: one pass over weights, gradients and momentum. For a small batch the optimizer is half of a step.
+        optimizer = SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=True)
         wrapped, optimizer = fabric.setup(model, optimizer)
         wrapped.train()
         first, seconds, history = _resume(folder / "training.pt", fingerprint, model, optimizer)
@@ -187,11 +199,20 @@ def train(
     tail = history[-max(config.iterations // 10, min(10, config.iterations)) :]
     averages = np.mean(np.asarray(tail), axis=0)
     return TrainResult(
-        model.eval(), seconds / keyframes, dict(zip(_loss_names(detector), averages.tolist(), strict=True))
+        model.eval(), seconds / keyframes, dict(zip(_loss_names(model.horizon), averages.tolist(), strict=True))
     )
 
 
-def _check_fit(data: Keyframes, detector: DetectorConfig, folder: Path) -> None:
+def _build(detector: DetectorConfig | PeerConfig, backbone_weights: str | None) -> AnticipationRCNN:
+    if isinstance(detector, PeerConfig):
+        return build_peer(detector, backbone_weights)
+    return build_detector(detector, backbone_weights)
+
+
+def _check_fit(data: Keyframes, model: DetectorConfig | PeerConfig, folder: Path) -> None:
+    if (data.peer if isinstance(data, Clips) else None) != (model if isinstance(model, PeerConfig) else None):
+        raise UsageError("the data and the model belong to different methods; make the data of a peer by training_data")
+    detector = model.detector if isinstance(model, PeerConfig) else model
     classes = len(data.videos.facts.class_names)
     if classes != detector.num_classes:
         raise UsageError(f"{data.videos.path} has {classes} classes, the detector is asked for {detector.num_classes}")
@@ -211,10 +232,10 @@ def _not_finite(what: str, iteration: int, parts: str, folder: Path) -> WorkErro
     )
 
 
-def _loss_names(detector: DetectorConfig) -> list[str]:
+def _loss_names(horizon: int) -> list[str]:
     """Names of the losses in the order torchvision's detector returns them."""
     names = ["loss_classifier", "loss_box_reg"]
-    names += ["loss_trajectory"] if detector.horizon else []
+    names += ["loss_trajectory"] if horizon else []
     return [*names, "loss_objectness", "loss_rpn_box_reg"]
 
 
@@ -232,7 +253,11 @@ def _batch(
 
 
 def _fingerprint(
-    data: Keyframes, detector: DetectorConfig, config: TrainConfig, devices: int, backbone_weights: str | None
+    data: Keyframes,
+    detector: DetectorConfig | PeerConfig,
+    config: TrainConfig,
+    devices: int,
+    backbone_weights: str | None,
 ) -> str:
     settings = asdict(config)
     del settings["checkpoint_every"]  # may change from one start to the next: it changes no number
@@ -248,6 +273,7 @@ def _fingerprint(
             data.seed,
             data.index[0][0],
             len(data),
+            *([data.keyframe_step] if data.keyframe_step != 1 else []),  # (left out where older runs know none)
         ],
     }
     return json.dumps(facts, sort_keys=True, default=int)
@@ -288,6 +314,8 @@ def _resume(
             for key in now[part]
             if was[part].get(key) != now[part][key]
         ]
+        if ("method" in was["detector"]) != ("method" in now["detector"]):  # a peer and a detector share no setting
+            odd = ["method"]
         odd += [part for part in ("data", "devices", "backbone_weights") if was[part] != now[part]]
         raise UsageError(
             f"{path}: belongs to a run with other settings ({', '.join(odd) or 'another version'}); "

@@ -1,12 +1,13 @@
-"""Video files in and out through PyAV, the ``video`` extra."""
+"""Video files read through PyAV, the ``video`` extra."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -17,21 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from location_anticipation.errors import UsageError, WorkError
-from location_anticipation.files import atomic_path
+from location_anticipation.errors import UsageError
 
 if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
-    from av.container import InputContainer, OutputContainer
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
 
-__all__ = ["VideoReader", "VideoWriter", "create_video", "frame_to_rgb", "frame_to_tensor", "open_video"]
+__all__ = ["VideoReader", "frame_to_rgb", "frame_to_tensor", "import_av", "open_video"]
 
 logger = logging.getLogger(__name__)
 
-_SMPTE170M = 6  # ITU-T H.273 number of the colour matrix that FFmpeg's scaler converts RGB with
 
-
-def _import_av() -> ModuleType:
+def import_av() -> ModuleType:
+    """PyAV, or a :class:`UsageError` that says how to install it."""
     try:
         import av
     except ImportError as error:
@@ -39,9 +39,14 @@ def _import_av() -> ModuleType:
     return av
 
 
-def frame_to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The pixels of a decoded frame, (H, W, 3) uint8 RGB, turned upright as the file's rotation mark says."""
-    pixels = frame.to_ndarray(format="rgb24")
+def frame_to_rgb(frame: VideoFrame, converter: VideoReformatter | None = None) -> NDArray[np.uint8]:
+    """The pixels of a decoded frame, (H, W, 3) uint8 RGB, turned upright as the file's rotation mark says.
+
+    With a ``converter`` of the caller's, what FFmpeg prepares for it, threads included, serves all its frames; preparing
+    takes longer than converting.
+    """
+    rgb = frame.reformat(format="rgb24") if converter is None else converter.reformat(frame, format="rgb24")
+    pixels = rgb.to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, _quarter_turns(frame)), dtype=np.uint8)
 
 
@@ -56,14 +61,16 @@ def _quarter_turns(frame: VideoFrame) -> int:
 
 
 class VideoReader:
-    """One pass over the frames of a video file; made by :func:`open_video`.
+    """One pass over the frames of a video; made by :func:`open_video` or
+    :func:`~location_anticipation.camera.open_camera`.
 
     Iterating gives ``av.VideoFrame`` objects in display order, decoded but not converted to RGB. A frame
     whose size differs from the first one's (streams may change it midway) is scaled to it, so that a pixel
     means the same in all.
 
     Attributes:
-        path: the file.
+        label: the file or the camera, for messages.
+        name: the same without folder and ending, for outputs.
         width, height: size of an upright frame in pixels.
         rate: average frames per second as a fraction, None where the file does not say.
         frame_count: number of frames as the file declares it, None where it does not say; may be wrong.
@@ -74,8 +81,9 @@ class VideoReader:
             damage.
     """
 
-    def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
-        self.path = path
+    def __init__(self, label: str, name: str, container: InputContainer, stream: VideoStream) -> None:
+        self.label = label
+        self.name = name
         self.damage: str | None = None
         self._container = container
         self._stream = stream
@@ -84,10 +92,11 @@ class VideoReader:
         self._interval = float(1 / self.rate) if self.rate else 0.0  # seconds from frame to frame
         # Of the frames so far: the start of the last, the latest end, and whether times have only grown.
         self._start, self._end, self._ordered = -math.inf, -math.inf, True
+        self._converter: VideoReformatter = import_av().video.reformatter.VideoReformatter()
         self._frames = self._decode()
         first = next(self._frames, None)
         if first is None:
-            raise UsageError(f"{path}: not a readable video ({self.damage or 'it holds no frames'})")
+            raise UsageError(f"{label}: not a readable video ({self.damage or 'it holds no frames'})")
         self._first: VideoFrame | None = first
         self._coded_size = (first.width, first.height)
         upright = self._coded_size if _quarter_turns(first) % 2 == 0 else self._coded_size[::-1]
@@ -97,7 +106,7 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         if self._first is None:
-            raise RuntimeError(f"{self.path}: the frames were read already; open the video again")
+            raise RuntimeError(f"{self.label}: the frames were read already; open the video again")
         frame: VideoFrame | None = self._first
         self._first = None
         given = 0
@@ -110,12 +119,23 @@ class VideoReader:
             given += 1
             frame = next(self._frames, None)
         if self.damage is not None:
-            logger.warning("%s: %s; %d frames were read", self.path, self.damage, given)
+            logger.warning("%s: %s; %d frames were read", self.label, self.damage, given)
+
+    def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """:func:`frame_to_rgb`."""
+        return frame_to_rgb(frame, self._converter)
+
+    def file_name(self, index: int) -> str:
+        """The image that stands for a frame in lists of images: where FFmpeg puts it by
+
+        ``ffmpeg -i NAME.mp4 -start_number 0 NAME/%06d.jpg``.
+        """
+        return f"{self.name}/{index:06d}.jpg"
 
     def _decode(self) -> Iterator[VideoFrame]:
-        error_type = _import_av().FFmpegError
+        error_type = import_av().FFmpegError
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets():
                 if packet.is_corrupt:
                     self._note("the file ends or is broken inside a frame")
                     break
@@ -136,6 +156,14 @@ class VideoReader:
             if self.damage is not None and (gap or not self._ordered):
                 return
             yield self._timed(frame)
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        while True:
+            try:
+                yield from self._container.demux(self._stream)
+                return
+            except BlockingIOError:  # some cameras say so when they have no new picture yet
+                time.sleep(0.002)
 
     def _timed(self, frame: VideoFrame) -> VideoFrame:
         start, end = self._times(frame)
@@ -187,7 +215,7 @@ def open_video(path: str | Path) -> Iterator[VideoReader]:
         UsageError: if the file is missing, or no frame can be read from it (text, an empty file, sound
             alone), or PyAV is not installed. The message names the file.
     """
-    av = _import_av()
+    av = import_av()
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
@@ -202,107 +230,10 @@ def open_video(path: str | Path) -> Iterator[VideoReader]:
             raise UsageError(f"{path}: not a readable video (it has no video stream)")
         stream = pictures[0]
         stream.thread_type = "AUTO"
-        yield VideoReader(path, container, stream)
+        yield VideoReader(str(path), path.stem, container, stream)
 
 
 def _is_cover(stream: VideoStream) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-class VideoWriter:
-    """Writes frames of one size into an MP4 file; made by :func:`create_video`."""
-
-    def __init__(self, container: OutputContainer, stream: VideoStream, size: tuple[int, int], path: Path) -> None:
-        self._container = container
-        self._stream = stream
-        self._size = size
-        self._path = path
-
-    def write(self, image: NDArray[np.uint8]) -> None:
-        """Append ``image``, (H, W, 3) uint8 RGB.
-
-        Raises:
-            ValueError: if its shape or type is another one.
-            WorkError: if the file cannot be written.
-        """
-        width, height = self._size
-        if image.shape != (height, width, 3) or image.dtype != np.uint8:
-            raise ValueError(f"expected uint8 pixels ({height}, {width}, 3), got {image.dtype} {image.shape}")
-        av = _import_av()
-        padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        with _writing(self._path):
-            self._mux(self._stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
-
-    def finish(self) -> None:
-        """Write what the encoder still holds and close the file; :func:`create_video` does so at its end."""
-        with _writing(self._path):
-            self._mux(self._stream.encode(None))
-            self._container.close()
-
-    def _mux(self, packets: Iterable[Any]) -> None:
-        for packet in packets:
-            self._container.mux(packet)
-
-
-@contextmanager
-def create_video(
-    path: str | Path,
-    fps: float | Fraction,
-    size: tuple[int, int],
-    *,
-    pixel_aspect: Fraction = Fraction(1),
-) -> Iterator[VideoWriter]:
-    """Create an MP4 file (H.264, yuv420p, constant frame rate, no sound).
-
-    It appears under its name when the block has ended well. The format needs even sides: an odd width or
-    height is padded by one pixel, which repeats the last column or row.
-
-    Args:
-        path: where the file goes, ending in ``.mp4``; an existing one is replaced.
-        fps: frames per second.
-        size: (width, height) of the frames that will be written, in pixels.
-        pixel_aspect: width of a pixel over its height, for players.
-
-    Raises:
-        UsageError: if ``path`` does not end in ``.mp4``, or if PyAV is not installed.
-        WorkError: if the file cannot be written, on a full disk for example; nothing is left behind then.
-    """
-    av = _import_av()
-    path = Path(path)
-    if path.suffix.lower() != ".mp4":
-        raise UsageError(f"{path}: videos are written as MP4, give a name that ends in .mp4")
-    if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps}")
-    if "libx264" not in av.codecs_available:
-        raise WorkError(f"{path}: cannot be written (this build of PyAV has no H.264 encoder, libx264)")
-    # 1001 is the denominator of television rates: 29.97 becomes 30000/1001.
-    rate = max(Fraction(fps).limit_denominator(1001), Fraction(1, 1001))
-    width, height = size
-    with atomic_path(path) as temporary:
-        with _writing(path):
-            container = av.open(str(temporary), "w", format="mp4")
-        try:
-            stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20"})
-            stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-            stream.codec_context.sample_aspect_ratio = pixel_aspect
-            stream.codec_context.colorspace = _SMPTE170M
-            writer = VideoWriter(container, stream, size, path)
-            yield writer
-            writer.finish()
-        except BaseException:
-            # Closing flushes, which fails again where writing failed; the first error is the one to tell.
-            with suppress(av.FFmpegError):
-                container.close()
-            raise
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Tell the failure of a write as the failure of this very file, however many are open."""
-    av = _import_av()
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise WorkError(f"{path}: cannot be written ({error.strerror or error})") from error

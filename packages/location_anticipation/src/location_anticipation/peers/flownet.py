@@ -1,0 +1,84 @@
+"""FlowNet-S (Dosovitskiy et al., ICCV 2015, figure 2): optical flow from two frames laid on top of each other."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["FlowNetS", "half_size"]
+
+_UNIT = (
+    20 / 4
+)  # An output of 1 is 20 pixels of the input, as in the paper's training, and the output grid has stride 4.
+
+
+class FlowNetS(nn.Module):
+    """Flow between two frames, at a quarter of their resolution.
+
+    The contracting part halves the frames six times. The expanding part doubles them four times, each time beside the
+    features of that size and the flow so far. Where a side cannot be halved without rest the convolutions pad it, and
+    what comes back too large is cropped, so that frames of any size work.
+
+    At width 1 it has 38.68 million parameters: 38,676,506 (other implementations count 38,676,504 or 38,676,514, with
+    biases on fewer or more of the layers that make flow). The last convolution starts at zero: features that are not
+    moved are a better start than features moved anywhere when no flow weights are there to start from.
+
+    Args:
+        width: number of channels as a multiple of the paper's.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        c64, c128, c256, c512, c1024 = (max(1, round(width * channels)) for channels in (64, 128, 256, 512, 1024))
+        self.conv1 = _convolution(6, c64, 7, 2)
+        self.conv2 = _convolution(c64, c128, 5, 2)
+        self.conv3 = nn.Sequential(_convolution(c128, c256, 5, 2), _convolution(c256, c256, 3, 1))
+        self.conv4 = nn.Sequential(_convolution(c256, c512, 3, 2), _convolution(c512, c512, 3, 1))
+        self.conv5 = nn.Sequential(_convolution(c512, c512, 3, 2), _convolution(c512, c512, 3, 1))
+        self.conv6 = nn.Sequential(_convolution(c512, c1024, 3, 2), _convolution(c1024, c1024, 3, 1))
+        skips, known = (c512, c512, c256, c128), c1024
+        self.flows, self.up, self.up_flow = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for skip, more in zip(skips, (c512, c256, c128, c64), strict=True):
+            self.flows.append(nn.Conv2d(known, 2, 3, padding=1))
+            self.up.append(nn.Sequential(nn.ConvTranspose2d(known, more, 4, stride=2, padding=1), nn.LeakyReLU(0.1)))
+            self.up_flow.append(nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1, bias=False))
+            known = skip + more + 2
+        self.flow = nn.Conv2d(known, 2, 3, padding=1)
+        self.out_channels = known
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, a=0.1)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.flow.weight)
+
+    def forward(self, current: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow from places in ``current`` to the same things in ``other``.
+
+        Args:
+            current, other: (B, 3, H, W) normalised frames.
+
+        Returns:
+            the flow (B, 2, ceil(H/4), ceil(W/4)), x then y, in pixels of that grid, and the features (B, out_channels,
+            ceil(H/4), ceil(W/4)) it was read from.
+        """
+        c2 = self.conv2(self.conv1(torch.cat((current, other), dim=1)))
+        c3 = self.conv3(c2)
+        c4 = self.conv4(c3)
+        c5 = self.conv5(c4)
+        features = self.conv6(c5)
+        for skip, flow, up, up_flow in zip((c5, c4, c3, c2), self.flows, self.up, self.up_flow, strict=True):
+            height, width = skip.shape[-2:]
+            parts = (skip, up(features)[..., :height, :width], up_flow(flow(features))[..., :height, :width])
+            features = torch.cat(parts, dim=1)
+        return self.flow(features).float() * _UNIT, features
+
+
+def half_size(images: Tensor) -> Tensor:
+    """(B, 3, H, W) at half resolution, as DFF and FGFA give frames to the flow network."""
+    return F.avg_pool2d(images, 2, ceil_mode=True)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2), nn.LeakyReLU(0.1))

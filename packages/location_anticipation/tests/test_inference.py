@@ -1,0 +1,121 @@
+"""Precision, memory layout and compilation: the same boxes, within what the arithmetic allows."""
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from location_anticipation import AnticipationRCNN, DetectorConfig, build_detector
+from location_anticipation.inference import Inference
+from location_anticipation.video import FrameDetections, VideoDetector
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Config = Callable[..., DetectorConfig]
+
+
+@pytest.fixture
+def model(tiny: Config) -> AnticipationRCNN:
+    torch.manual_seed(0)
+    made = build_detector(tiny(detections_per_image=10))
+    with torch.no_grad():  # some confident boxes, and trajectories that move
+        made.roi_heads.box_predictor.cls_score.weight.mul_(50)
+        head = made.roi_heads.trajectory_head
+        assert head is not None
+        head.fc_out.weight.normal_(std=0.05)
+    return made.eval()
+
+
+def run(model: AnticipationRCNN, inference: Inference | None) -> list[FrameDetections]:
+    frames = torch.rand(2, 3, 60, 80, generator=torch.Generator().manual_seed(1))
+    return list(VideoDetector(model, 2, inference=inference, score_threshold=0.4)(frames.repeat_interleave(2, dim=0)))
+
+
+def share_found(results: list[FrameDetections], expected: list[FrameDetections]) -> float:
+    """Share of the expected boxes with a box of their class at an IoU of at least 0.9."""
+    found = []
+    for result, reference in zip(results, expected, strict=True):
+        assert len(reference.boxes) > 1
+        same = (reference.labels[:, None] == result.labels).float()
+        found.append((box_iou(reference.boxes, result.boxes) * same).max(1).values >= 0.9)
+    return float(torch.cat(found).float().mean())
+
+
+def test_channels_last_gives_the_same_boxes(model: AnticipationRCNN) -> None:
+    expected = run(model, None)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    results = run(model, Inference(channels_last=True))
+    weight = model.backbone.body.conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    for result, reference in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.boxes, reference.boxes, atol=1e-2, rtol=0)
+        torch.testing.assert_close(result.scores, reference.scores, atol=1e-4, rtol=0)
+
+
+def test_bfloat16_boxes_are_close_and_float32(model: AnticipationRCNN) -> None:
+    expected = run(model, None)
+    kinds: list[torch.dtype] = []
+    model.backbone.body.layer4.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    results = run(model, Inference(precision="bf16"))
+    assert kinds == [torch.bfloat16] * 2
+    assert not torch.is_autocast_enabled("cpu")
+    for result in results:
+        assert result.boxes.dtype == result.scores.dtype == torch.float32
+        # Decoded in bfloat16, coordinates from 32 on would be multiples of a quarter.
+        assert not torch.equal(result.boxes, (4 * result.boxes).round() / 4)
+    # Not all: where an untrained network's scores tie, rounding decides which proposals are kept.
+    assert share_found(results, expected) > 0.8
+    for result, reference in zip(results, expected, strict=True):
+        best, best_reference = result.scores.argmax(), reference.scores.argmax()
+        torch.testing.assert_close(result.boxes[best], reference.boxes[best_reference], atol=0.5, rtol=0)
+        torch.testing.assert_close(result.scores[best], reference.scores[best_reference], atol=0.02, rtol=0)
+
+
+class Tiny(nn.Module):
+    """One convolution that is called a backbone; its largest output is the one box."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        return [
+            {
+                "boxes": torch.tensor([[0.0, 0, 1, 1]]) + self.backbone(image[None]).max(),
+                "labels": torch.ones(1, dtype=torch.int64),
+                "scores": torch.ones(1),
+            }
+            for image in images
+        ]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_gives_the_same_boxes() -> None:
+    torch.manual_seed(0)
+    tiny = Tiny()
+    frames = torch.rand(3, 3, 16, 16)
+    expected = list(VideoDetector(tiny, 1)(frames))
+    names = list(tiny.state_dict())
+    results = list(VideoDetector(tiny, 1, inference=Inference(compile=True))(frames))
+    assert list(tiny.state_dict()) == names
+    for result, reference in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.boxes, reference.boxes)
+
+
+def test_only_the_parts_of_fixed_shape_are_compiled(model: AnticipationRCNN, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    assert Inference(compile=True).prepare(model) is model
+    assert [id(part) for part in compiled] == [id(model.backbone), id(model.rpn.head)]
+    other = nn.Conv2d(3, 3, 1)
+    compiled.clear()
+    Inference(compile=True).prepare(other)
+    assert compiled == [other]
+
+
+def test_refuses_a_precision_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="precision must be one of 32, bf16, got 'fp16'"):
+        Inference(precision="fp16")

@@ -1,0 +1,150 @@
+"""YouTube-BoundingBoxes tables in their layout, with frames or sizes, to CocoVID."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from location_anticipation.cocovid import CocoVideos
+from location_anticipation.cocovid_writer import write_cocovid
+from location_anticipation.errors import UsageError
+from location_anticipation.youtube_bb import convert_youtube_bb
+
+# The order is xmin, xmax, ymin, ymax. Frames are 40 wide and 20 high.
+TABLE = """AAB6lO-XiKE,238000,0,person,0,present,0.1,0.5,0.2,0.6
+AAB6lO-XiKE,239000,0,person,0,absent,-1.0,-1.0,-1.0,-1.0
+AAB6lO-XiKE,240000,0,person,0,present,0.25,0.75,0.5,1.0
+AAB6lO-XiKE,239000,23,car,1,present,0.0,1.0,0.0,1.0
+AAB6lO-XiKE,240000,23,car,1,present,0.0,1.0,0.5,1.0
+AAB6lO-XiKE,250000,23,car,2,present,0.5,0.5,0.5,1.0
+gone,1000,7,cat,0,present,0.1,0.5,0.2,0.6
+"""
+
+
+def frames(root: Path, video: str, numbers: list[int]) -> None:
+    folder = root / "frames" / video
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        Image.new("RGB", (40, 20)).save(folder / f"{number:06d}.jpg")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "youtube-bb"
+    folder.mkdir()
+    (folder / "yt_bb_detection_train.csv").write_text(TABLE)
+    frames(folder, "AAB6lO-XiKE", [238, 239, 240, 250])
+    return folder
+
+
+def read(tmp_path: Path, content: dict[str, object], root: Path) -> CocoVideos:
+    write_cocovid(tmp_path / "out.json", content)
+    return CocoVideos(tmp_path / "out.json", root / "frames")
+
+
+def test_tracks_at_one_frame_a_second(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    content = convert_youtube_bb(root, "train")
+    videos = read(tmp_path, content, root)
+    assert videos.facts.class_names == ("person", "cat", "car")  # of the whole table, by class_id
+    assert [videos.name(v) for v in range(len(videos))] == ["AAB6lO-XiKE/000238", "AAB6lO-XiKE/000250"]
+    tracks = videos.tracks(0)
+    assert tracks.annotated.tolist() == [True] * 3 and tracks.labels.tolist() == [0, 2]
+    assert tracks.present.tolist() == [[True, False], [False, True], [True, True]]
+    np.testing.assert_allclose(tracks.boxes[0, 0], [4, 4, 20, 12], rtol=1e-6)
+    np.testing.assert_allclose(tracks.boxes[2], [[10, 10, 30, 20], [0, 10, 40, 20]])
+    assert videos.frame(0, 2).shape == (3, 20, 40)
+    assert videos.tracks(1).annotated.tolist() == [True] and videos.tracks(1).present.size == 0  # its box has no area
+    assert content["info"]["notes"] == {"videos that are not there": 1, "boxes without an area, left out": 1}
+    assert any(message.startswith("1 videos; 1 more of ") for message in caplog.messages)
+
+
+def test_frames_in_between_are_not_annotated(root: Path, tmp_path: Path) -> None:
+    (root / "yt_bb_detection_train.csv").rename(root / "youtube_boundingboxes_detection_train.csv")
+    frames(root, "AAB6lO-XiKE", [n for n in range(4 * 238, 4 * 240 + 1) if n != 955] + [1000])
+    videos = read(tmp_path, convert_youtube_bb(root, "train", fps=4), root)
+    tracks = videos.tracks(0)
+    assert (np.flatnonzero(tracks.annotated)).tolist() == [0, 4, 8] and len(tracks.annotated) == 9
+    assert videos.frame(0, 2).shape == (3, 20, 40)
+    with pytest.raises(UsageError, match=r"frame 3 of video 'AAB6lO-XiKE/000952' .* has no image"):
+        videos.frame(0, 3)  # 955 was not there
+
+
+def test_sizes_instead_of_frames(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").write_text("youtube_id,width,height\ngone,100,50\nunknown,1,1\n")
+    content = convert_youtube_bb(root, "train", sizes=tmp_path / "sizes.csv")
+    videos = read(tmp_path, content, root)
+    assert [videos.name(v) for v in range(len(videos))] == ["gone/000001"]
+    assert videos.facts.class_names == ("person", "cat", "car")
+    np.testing.assert_allclose(videos.tracks(0).boxes[0, 0], [10, 10, 50, 30], rtol=1e-6)
+    assert content["images"][0]["file_name"] == "gone/000001.jpg"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (None, "", r"train\.csv: is empty; expected a detection table of YouTube-BoundingBoxes \(no header, ten columns"),
+        (",0.75,0.5,1.0", ",0.75,0.5", r"train\.csv:3: expected 10 columns, got 9"),
+        ("240000,0", "soon,0", r"train\.csv:3: timestamp_ms must be a whole number of 0 or more, got 'soon'"),
+        ("gone,1000,7", "gone,1000,seven", r"train\.csv:7: class_id must be a whole number of 0 or more, got 'seven'"),
+        ("240000,0,person", "240000,0,dog", r"train\.csv:3: class 0 is called 'dog' here and 'person' before"),
+        ("absent", "hidden", r"train\.csv:2: object_presence must be present or absent, got 'hidden'"),
+        (",0.25,0.75", ",a,0.75", r"train\.csv:3: xmin must be a number, got 'a'"),
+        (",0.25,0.75", ",inf,0.75", r"train\.csv:3: xmin must be a number, got 'inf'"),
+        (",0.25,0.75", ",0.25,75", r"train\.csv:3: a box must be relative to the image, 0 to 1, got 0\.25, 75"),
+        (",0.25,0.75", ",0.75,0.25", r"train\.csv:3: expected xmin <= xmax and ymin <= ymax"),
+        ("XiKE,239000,0", "XiKE,238000,0", r"train\.csv:2: object 0 of class 0 is there twice in frame 238 of AAB6"),
+        (",car,1,present,0.0,1.0,0.5", ",ca\0r,1,present,0.0,1.0,0.5", r"train\.csv:5: "),
+    ],
+)  # fmt: skip
+def test_malformed_tables(root: Path, old: str | None, new: str, message: str) -> None:
+    path = root / "yt_bb_detection_train.csv"
+    assert old is None or TABLE.count(old) == 1
+    path.write_text(new if old is None else TABLE.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        convert_youtube_bb(root, "train")
+
+
+def test_missing_files_and_wrong_options(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"yt_bb_detection_validation\.csv: no such file; expected a detection table"):
+        convert_youtube_bb(root, "validation")
+    with pytest.raises(UsageError, match="must be one of train, validation, got 'test'"):
+        convert_youtube_bb(root, "test")
+    with pytest.raises(UsageError, match="--fps must be above 0, got 0"):
+        convert_youtube_bb(root, "train", fps=0)
+    with pytest.raises(
+        UsageError, match=r"train\.csv:\d: object 0 of class 0 is there twice in frame \d+ of .* at 0.3"
+    ):
+        convert_youtube_bb(root, "train", fps=0.3)
+    (root / "frames/AAB6lO-XiKE/000240.jpg").unlink()
+    with pytest.raises(UsageError, match=r"000240\.jpg: no such image \(.*train\.csv:3\)"):
+        convert_youtube_bb(root, "train")
+    (root / "frames/AAB6lO-XiKE").rename(root / "frames/other")
+    with pytest.raises(UsageError, match=r"frames: none of the 2 videos of .*train\.csv is there"):
+        convert_youtube_bb(root, "train")
+    (root / "frames").rename(root / "pictures")
+    with pytest.raises(
+        UsageError, match=r"frames: no such folder; expected a folder of frames for every video, or give"
+    ):
+        convert_youtube_bb(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"sizes\.csv: is empty; expected a table of video sizes"),
+        ("youtube_id,width\n", r"sizes\.csv:1: column 'height' is missing"),
+        ("youtube_id,width,height\ngone,0,5\n", r"sizes\.csv:2: width and height must be above 0, got 0 and 5"),
+        (
+            "youtube_id,width,height\ngone,5,5.5\n",
+            r"sizes\.csv:2: height must be a whole number of 0 or more, got '5.5'",
+        ),
+        ("youtube_id,width,height\nother,5,5\n", r"sizes\.csv: none of the 2 videos"),
+    ],
+)
+def test_malformed_sizes(root: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "sizes.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        convert_youtube_bb(root, "train", sizes=tmp_path / "sizes.csv")
