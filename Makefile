@@ -1,5 +1,6 @@
 # Set-up and the commands of every day. Everything here is safe to repeat.
 #   make table2_4     set up if needed, then build results/table2_4.csv (any table: make tableC_N)
+#   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
 #   make test         set up if needed, then run the whole test suite
 # PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from.
 
@@ -28,6 +29,9 @@ $(READY): requirements.txt $(PROJECTS:%=%/pyproject.toml)
 table%: setup
 	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
 
+fig%: setup
+	$(RUN) snakemake results/$@.svg --config preset=$(PRESET)
+
 test: setup
 	$(RUN) python -m pytest --benchmark-disable $(PYTEST)
 
@@ -46,4 +50,4 @@ lint: setup
 	$(RUN) snakemake --lint
 
 clean:
-	rm -rf results/runs results/logs results/.src results/*.csv data .snakemake
+	rm -rf results/runs results/logs results/.src results/*.csv results/*.svg results/*.png data .snakemake

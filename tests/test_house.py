@@ -101,8 +101,9 @@ def test_rules_call_installed_commands_only() -> None:
     for file in ROOT.glob("workflows/rules/*.smk"):
         text = file.read_text()
         assert not re.search(r"^\s*(script|run|notebook|wrapper):", text, re.MULTILINE), f"{file.name} must use shell:"
-        for command in re.findall(r"shell:\s*\"(\w+)", text):
-            assert command in {"effbench", "synthdata"}
+        commands = re.findall(r"shell:\s*[\"']([\w-]+)", text)
+        assert len(commands) == len(re.findall(r"^\s*shell:", text, re.MULTILINE))
+        assert set(commands) <= {"effbench", "synthdata", "location-anticipation"}
 
 
 def test_the_readme_names_commands_that_exist() -> None:

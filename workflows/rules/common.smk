@@ -1,13 +1,20 @@
-# What the rules share: the checked config, and the runs that workflows/tables and the preset ask for.
+# What the rules share: the checked config, and the runs that workflows/tables, workflows/figures and the preset ask for.
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 from efficiency_bench import experiments
+from efficiency_bench.data_sets import (
+    choose_variants,
+    load_data_sets,
+    with_real_settings,
+)
 from efficiency_bench.devices import resolve_device
 from efficiency_bench.documents import check_document
 from efficiency_bench.errors import UsageError
+from efficiency_bench.figures import figure_runs, find_figures
 from efficiency_bench.plan import runs_needed
 from efficiency_bench.presets import find_preset
 from efficiency_bench.sources import imported_modules
@@ -18,12 +25,6 @@ def stop(message):
     """End with one line and the exit status of wrong usage."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def digits_source(data_root):
-    """Which digits `synthdata` takes: MNIST where it is there, else those of scikit-learn."""
-    real = data_root and Path(data_root, "MNIST", "raw").is_dir()
-    return "mnist" if real else "sklearn"
 
 
 def package_folders():
@@ -38,7 +39,7 @@ def package_digest(package):
 
 def run_named(run_id):
     if run_id not in RUNS:
-        stop(f"no table needs the run {run_id} with preset {PRESET.name}")
+        stop(f"no table or figure needs the run {run_id} with preset {PRESET.name}")
     return RUNS[run_id]
 
 
@@ -65,9 +66,9 @@ def run_sources(run):
 
 def run_data(run):
     return [
-        f"{DATA}/{folder}/{split}.h5"
+        f"{DATA}/{folder}/{file}"
         for folder in run.data.values()
-        for split in ("train", "test")
+        for file in FOLDERS[folder].files
     ]
 
 
@@ -81,7 +82,27 @@ def run_options(run):
         for name, folder in run.data.items()
         for text in ("--data", f"{name}={DATA}/{folder}")
     ]
-    return [*settings, *data, "--seed", str(run.seed)]
+    images = [
+        text
+        for name, folder in run.data.items()
+        for file, how in FOLDERS[folder].convert.items()
+        for text in ("--images", f"{name}/{Path(file).stem}={how.images}")
+    ]
+    return [*settings, *data, *images, "--seed", str(run.seed)]
+
+
+def folder_options(names):
+    """The options of `effbench tabulate|plot` that say where the data sets lie."""
+    return [
+        text
+        for name in names
+        for text in ("--data", f"{name}={DATA}/{VARIANTS[name].folder}")
+    ]
+
+
+def one_of(names):
+    """A pattern of these names, which may be none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def table_named(name):
@@ -93,7 +114,20 @@ def table_named(name):
 def table_records(name):
     return [
         f"{RESULTS}/runs/{run.run_id}.json"
-        for run in runs_needed([table_named(name)], PRESET, VARIANTS)
+        for run in runs_needed([table_named(name)], PRESET, DATA_FOLDERS)
+    ]
+
+
+def figure_named(name):
+    if name not in FIGURES:
+        stop(f"no {name} in workflows/figures; there are {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
+def figure_records(name):
+    return [
+        f"{RESULTS}/runs/{run.run_id}.json"
+        for run in figure_runs([figure_named(name)], PRESET, DATA_FOLDERS)
     ]
 
 
@@ -115,18 +149,26 @@ try:
         Path("workflows/schemas/config.schema.json").read_text(encoding="utf-8")
     )
     check_document(config, schema, "--config")
-    PRESET = find_preset(Path("workflows/config"), config["preset"])
+    DATA_SETS = load_data_sets(Path("workflows/data.yaml"))
+    PRESET = with_real_settings(
+        find_preset(Path("workflows/config"), config["preset"]), DATA_SETS
+    )
     TABLES = find_tables(Path("workflows/tables"))
+    FIGURES = find_figures(Path("workflows/figures"))
     if config["data_root"] and not Path(config["data_root"]).is_dir():
         raise UsageError(
             f"data_root: {config['data_root']} is no folder; name one that exists, or none"
         )
-    VARIANTS = {
-        "moving_digits": PRESET.data_variant(
-            "moving_digits", digits_source(config["data_root"])
+    VARIANTS = choose_variants(DATA_SETS, PRESET, config["data_root"])
+    FOLDERS = {variant.folder: variant for variant in VARIANTS.values()}
+    DATA_FOLDERS = {name: variant.folder for name, variant in VARIANTS.items()}
+    RUNS = {
+        run.run_id: run
+        for run in (
+            *runs_needed(TABLES.values(), PRESET, DATA_FOLDERS),
+            *figure_runs(FIGURES.values(), PRESET, DATA_FOLDERS),
         )
     }
-    RUNS = {run.run_id: run for run in runs_needed(TABLES.values(), PRESET, VARIANTS)}
 except UsageError as error:
     stop(error)
 

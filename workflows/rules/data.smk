@@ -1,4 +1,4 @@
-# Generated data, and a digest of every package's source, so that an edit of the code repeats what rests on it.
+# Generated and converted data, and a digest of every package's source, so that an edit of the code repeats what rests on it.
 
 
 rule source_digest:
@@ -16,20 +16,44 @@ rule source_digest:
         "effbench digest {wildcards.package} > {output} 2> {log}"
 
 
-rule build_moving_digits:
+rule build:
     input:
         package_digest("synthetic_datasets"),
     output:
-        train=f"{DATA}/{VARIANTS['moving_digits']}/train.h5",
-        test=f"{DATA}/{VARIANTS['moving_digits']}/test.h5",
-        card=f"{DATA}/{VARIANTS['moving_digits']}/card.json",
-        preview=f"{DATA}/{VARIANTS['moving_digits']}/preview.png",
+        train=f"{DATA}/{{folder}}/train.h5",
+        test=f"{DATA}/{{folder}}/test.h5",
+        card=f"{DATA}/{{folder}}/card.json",
+        preview=f"{DATA}/{{folder}}/preview.png",
     log:
-        f"{RESULTS}/logs/build/{VARIANTS['moving_digits']}.log",
+        f"{RESULTS}/logs/build/{{folder}}.log",
+    wildcard_constraints:
+        folder=one_of(name for name, made in FOLDERS.items() if made.generator),
     conda:
         "../../environment.yml"
     params:
+        generator=lambda wildcards: FOLDERS[wildcards.folder].generator,
         folder=lambda wildcards, output: str(Path(output.card).parent),
-        options=PRESET.data_options("moving_digits"),
+        options=lambda wildcards: FOLDERS[wildcards.folder].build,
     shell:
-        "synthdata build moving-digits --out {params.folder} {params.options} > {log} 2>&1"
+        "synthdata build {params.generator} --out {params.folder} {params.options} > {log} 2>&1"
+
+
+rule convert:
+    input:
+        package_digest("location_anticipation"),
+    output:
+        f"{DATA}/{{folder}}/{{file}}.json",
+    log:
+        f"{RESULTS}/logs/convert/{{folder}}-{{file}}.log",
+    wildcard_constraints:
+        folder=one_of(name for name, made in FOLDERS.items() if made.convert),
+        file=r"(train|test)(_\w+)?",
+    conda:
+        "../../environment.yml"
+    params:
+        how=lambda wildcards: FOLDERS[wildcards.folder].convert[
+            f"{wildcards.file}.json"
+        ],
+    shell:
+        'location-anticipation convert {params.how.format} "$EFFICIENCY_DATA"/{params.how.root:q} '
+        "{params.how.options:q} --out {output} > {log} 2>&1"

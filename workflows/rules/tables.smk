@@ -6,6 +6,7 @@ rule tabulate:
         records=lambda wildcards: table_records(wildcards.table),
         table=lambda wildcards: str(table_named(wildcards.table).path),
         preset=str(PRESET.path),
+        data_sets="workflows/data.yaml",
         bench=package_digest("efficiency_bench"),
     output:
         f"{RESULTS}/{{table}}.csv",
@@ -17,12 +18,8 @@ rule tabulate:
         "../../environment.yml"
     params:
         runs=f"{RESULTS}/runs",
-        data=[
-            text
-            for name, folder in VARIANTS.items()
-            for text in ("--data", f"{name}={DATA}/{folder}")
-        ],
+        data=folder_options(VARIANTS),
         mix_devices="--mix-devices" if config["mix_devices"] else "",
     shell:
-        "effbench tabulate {input.table} --preset-file {input.preset} --runs {params.runs} {params.data} "
-        "{params.mix_devices} --out {output} > {log} 2>&1"
+        "effbench tabulate {input.table} --preset-file {input.preset} --data-sets {input.data_sets} "
+        "--runs {params.runs} {params.data} {params.mix_devices} --out {output} > {log} 2>&1"

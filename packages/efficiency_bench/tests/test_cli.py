@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from efficiency_bench.artifacts import load_artifacts, read_example
 from efficiency_bench.cli import main
 from efficiency_bench.records import load_record
 from synthetic_datasets import MovingDigitsConfig, build, get_generator
@@ -36,7 +38,7 @@ def train(digits: Path, out: Path, *more: str) -> int:
     settings = [text for setting in [*TINY, *more] for text in ("--set", setting)]
     return status(
         "run",
-        "moving_digits_detection",
+        "video_detection",
         *settings,
         "--data",
         f"moving_digits={digits}",
@@ -113,6 +115,23 @@ def test_a_measurement_and_its_record(tmp_path: Path) -> None:
     assert record.protocol["units"] == {"per_frame": 1, "step2": 2, "step4": 4}
 
 
+def test_the_example_of_simulated_motion_and_its_arrays(tmp_path: Path) -> None:
+    out = tmp_path / "example.json"
+    assert status("measure", "simulated_motion_example", "--device", "cpu", "--out", out) == 0
+    record = load_record(out)
+    example = read_example(load_artifacts(out, record), "simulated", "run")
+    assert example.index.tolist() == list(range(25)) and example.index[example.keyframe].tolist() == [0, 8, 16, 24]
+    keyframes, moved = example.true[example.keyframe, 0], example.found[:, 0]
+    np.testing.assert_allclose(moved[example.keyframe], keyframes, atol=1e-5)
+    # Equation 2.5: half way between two keyframes the bow is dx^2 / (16 f) with f = 8, to the other side in turn.
+    dx = keyframes[1, 0] - keyframes[0, 0]
+    for segment, side in enumerate((-1, 1, -1)):
+        middle = (keyframes[segment] + keyframes[segment + 1]) / 2
+        np.testing.assert_allclose(moved[8 * segment + 4, 1] - middle[1], side * dx**2 / (16 * 8), atol=1e-4)
+    assert record.metrics["bow_px"].value == pytest.approx(dx**2 / (16 * 8), abs=1e-4)
+    assert record.metrics["keyframe_error_px"].value < 1e-4
+
+
 def test_wrong_use_is_one_line_and_status_2(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.json"
     broken = tmp_path / "moving_digits-broken"
@@ -120,18 +139,57 @@ def test_wrong_use_is_one_line_and_status_2(digits: Path, tmp_path: Path, capsys
     for split in ("train", "test"):
         content = (digits / f"{split}.h5").read_bytes()
         (broken / f"{split}.h5").write_bytes(content[: len(content) // 2])
-    name = "moving_digits_detection"
+    name, workflows = "video_detection", Path(__file__).parents[3] / "workflows"
     cases: list[tuple[str, list[object]]] = [
         ("unknown experiment 'speed'", ["run", "speed", "--out", out]),
         ("use effbench measure", ["run", "video_detection_speed", "--out", out]),
         ("unknown setting 'iterationz'", ["run", name, "--set", "iterationz=3", "--out", out]),
         ("expected a whole number", ["run", name, "--set", "iterations=many", "--out", out]),
         ("--data moving_digits=DIR", ["run", name, "--out", out]),
+        (
+            "--images shapes: this experiment reads",
+            [
+                "run",
+                name,
+                "--data",
+                f"moving_digits={digits}",
+                "--images",
+                f"shapes={tmp_path}",
+                "--out",
+                out,
+            ],
+        ),
+        (
+            "no/such is no folder",
+            [
+                "run",
+                name,
+                "--data",
+                f"moving_digits={digits}",
+                "--images",
+                "moving_digits=no/such",
+                "--out",
+                out,
+            ],
+        ),
         ("no such folder", ["run", name, "--data", f"moving_digits={tmp_path / 'none'}", "--out", out]),
         ("build it again", ["run", name, "--data", f"moving_digits={broken}", "--out", out]),
         ("this experiment reads", ["measure", "video_detection_speed", "--data", f"digits={digits}", "--out", out]),
         ("device 'tpu'", ["run", name, "--data", f"moving_digits={digits}", "--device", "tpu", "--out", out]),
         ("not installed", ["digest", "no_such_package"]),
+        (
+            "does not end in .svg",
+            [
+                "plot",
+                workflows / "figures" / "fig2_7.yaml",
+                "--preset-file",
+                workflows / "config" / "smoke.yaml",
+                "--runs",
+                tmp_path,
+                "--out",
+                out,
+            ],
+        ),
         ("cannot be read", ["tabulate", tmp_path / "t.yaml", "--preset-file", "p", "--runs", tmp_path, "--out", out]),
     ]
     if not torch.cuda.is_available():
@@ -148,6 +206,6 @@ def test_wrong_use_is_one_line_and_status_2(digits: Path, tmp_path: Path, capsys
 def test_list_and_digest(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("list") == 0
     listed = capsys.readouterr().out
-    assert "moving_digits_detection (kind train; data: moving_digits)" in listed and "iterations = 1250" in listed
+    assert "video_detection (kind train; data: moving_digits)" in listed and "iterations = 1250" in listed
     assert status("digest", "efficiency_bench") == 0
     assert len(capsys.readouterr().out.strip()) == 64

@@ -1,5 +1,6 @@
 """Presets and settings: precedence, types, and what is refused."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,7 +70,6 @@ def test_trainings_and_measurements_have_their_own_seeds(tmp_path: Path) -> None
 
 def test_data_of_another_size_lies_in_another_folder(tmp_path: Path) -> None:
     preset = load_preset(write(tmp_path))
-    assert preset.data_options("moving_digits") == ["--test", "10", "--train", "20"]
     assert preset.data_variant("moving_digits", "mnist") == "moving_digits-mnist-test10-train20"
     assert load_preset(write(tmp_path, data={})).data_variant("moving_digits", "mnist") == "moving_digits-mnist"
 
@@ -86,7 +86,6 @@ def test_data_of_another_size_lies_in_another_folder(tmp_path: Path) -> None:
         ({"experiments": {"detection": {"iters": 1}}}, ["unknown setting 'iters'", "iterations"]),
         ({"experiments": {"detection": {"iterations": 1.5}}}, ["iterations", "a whole number", "got 1.5"]),
         ({"experiments": {"detection": {"horizon": 0}}}, ["horizon must be 1 or more, got 0"]),
-        ({"data": {"digits": {}}}, ["unknown data set 'digits'", "moving_digits"]),
         ({"data": {"moving_digits": {"train": "20"}}}, ["data.moving_digits.train", "whole number", "'20'"]),
     ],
 )
@@ -104,6 +103,15 @@ def test_settings_that_clash_only_together_name_row_and_preset(tmp_path: Path) -
     preset = load_preset(write(tmp_path))
     with pytest.raises(UsageError, match=r"row 'ours' with .*quick\.yaml: horizon must be 1 or more"):
         preset.settings("detection", {"horizon": -1}, "row 'ours'")
+
+
+def test_a_real_data_set_goes_over_the_preset_and_under_the_row(tmp_path: Path) -> None:
+    preset = load_preset(write(tmp_path))
+    brings = {"vid-ilsvrc": {"detection": {"iterations": 120000, "learning_rate": 0.01, "horizon": 6}}}
+    preset = dataclasses.replace(preset, real=brings)
+    settings = preset.settings("detection", {"horizon": 2}, "row", ["vid-ilsvrc"])
+    assert settings == Settings(horizon=2, iterations=120000, learning_rate=0.01)
+    assert preset.settings("detection", {}, "row", ["moving_digits-mnist"]) == Settings(horizon=4, iterations=50)
 
 
 def test_an_unknown_preset_names_those_there_are(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ DIGEST = hashlib.sha256(b"").hexdigest()
 def record(tmp_path: Path) -> RunRecord:
     settings = {"frames": 4, "sizes": [128, 160], "rate": 1e-3, "head": None}
     return RunRecord(
-        run_id=run_id("moving_digits_detection", settings, {"moving_digits": "moving_digits-mnist"}, 0),
-        experiment="moving_digits_detection",
+        run_id=run_id("video_detection", settings, {"moving_digits": "moving_digits-mnist"}, 0),
+        experiment="video_detection",
         kind="train",
         preset="quick",
         settings=settings,

@@ -78,6 +78,7 @@ def test_a_valid_table_is_read_as_written(tmp_path: Path) -> None:
     assert ours.reported_std == {"map": "0.21"}
     assert ours.measures[0].settings == {"motion": "none"}
     assert ours.measures[0].metrics == {"map": "keyframe_map", "iou": "trajectory_iou"}
+    assert ours.measures[0].data == {}, "the data the experiment itself names"
     assert (ours.missing, ours.note) == ("", "as in section 2.4")
     assert (theirs.measures, theirs.missing) == ((), "needs their code")
 
@@ -164,6 +165,14 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], tuple[str, ...]]] = 
     "a metric measured twice": (
         _set("rows", 0, "measure", value=[{"experiment": "detection", "metrics": {"map": "a"}}] * 2),
         ("row 'ours'", "'map' is measured by detection and by detection"),
+    ),
+    "data the experiment does not read": (
+        _set("rows", 0, "measure", 0, "data", value={"shapes": "digits"}),
+        ("row 'ours'", "data: detection does not read 'shapes'; it reads digits"),
+    ),
+    "data that is no name": (
+        _set("rows", 0, "measure", 0, "data", value={"digits": 3}),
+        ("row 'ours'", "data.digits", "the name of a data set", "got 3"),
     ),
     "neither measure nor missing": (_drop("rows", 1, "missing"), ("row 'theirs'", "'measure' or 'missing'")),
     "both measure and missing": (

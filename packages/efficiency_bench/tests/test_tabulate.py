@@ -328,3 +328,28 @@ def _resolve_device() -> Any:
     from efficiency_bench.devices import resolve_device
 
     return resolve_device
+
+
+def test_another_data_set_is_named_and_is_its_own_content(tmp_path: Path, table: Table) -> None:
+    ours = table.rows[1]
+    fast = dataclasses.replace(ours.measures[0], data={"digits": "fast"})
+    both = dataclasses.replace(ours, id="both", measures=(fast, dataclasses.replace(ours.measures[1])))
+    plain = dataclasses.replace(ours, measures=(ours.measures[0],))
+    rows = (plain, both)
+    mixed = dataclasses.replace(table, rows=rows)
+    variants = {**VARIANTS, "fast": "fast-sklearn-train5"}
+    specs = runs_needed([mixed], PRESET, variants)
+    assert {folder for spec in specs for folder in spec.data.values()} == {"digits-sklearn", "fast-sklearn-train5"}
+    for spec in specs:
+        facts = {
+            name: {
+                "name": "Digits",
+                "source": "sklearn",
+                "digest": ("a" if "fast" in folder else "b") * 64,
+                "folder": folder,
+            }
+            for name, folder in spec.data.items()
+        }
+        store(tmp_path, a_record(spec, values_of(spec), data=facts))
+    frame = tabulate(mixed, PRESET, tmp_path, variants)
+    assert frame["dataset"].tolist() == ["Digits (sklearn)", "Digits (sklearn), fast"]

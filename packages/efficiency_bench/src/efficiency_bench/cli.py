@@ -1,9 +1,9 @@
 """`effbench`: run experiments, measure, and turn run records into tables."""
 
 import argparse
-import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import h5py
-
 from . import experiments
+from .artifacts import write_artifacts
+from .data_files import data_facts
 from .devices import describe_device, resolve_device
 from .errors import UsageError
 from .files import write_json
-from .presets import load_preset
+from .presets import Preset, load_preset
 from .provenance import git_state, package_versions, source_digest
 from .records import RunRecord, run_id
 from .settings import build_settings, parse_assignments, settings_to_json
@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=DIR",
             help="folder of a data set; may be repeated",
         )
+        command.add_argument(
+            "--images",
+            action="append",
+            default=[],
+            metavar="NAME[/STEM]=DIR",
+            help="folder of the images of a converted data set, or of its file STEM.json alone; absolute or under the "
+            "EFFICIENCY_DATA folder (default: the data set's own)",
+        )
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
         command.add_argument(
@@ -76,15 +84,27 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="the run record to write")
         command.set_defaults(function=_run, kind=kind)
 
-    command = commands.add_parser("tabulate", help="compute a table from run records")
-    command.add_argument("table", type=Path, help="workflows/tables/tableC_N.yaml")
-    command.add_argument("--preset-file", type=Path, required=True, metavar="FILE.yaml")
-    command.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder of the run records")
-    command.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="folder of a data set")
-    command.add_argument("--allow-missing", action="store_true", help="leave cells blank whose runs are not there")
-    command.add_argument("--mix-devices", action="store_true", help="allow runs of several devices in one row")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
-    command.set_defaults(function=_tabulate)
+    for name, what, out, text, function in (
+        ("tabulate", "table", "FILE.csv", "compute a table from run records", _tabulate),
+        ("plot", "figure", "FILE.svg", "draw a figure from run records; FILE.png and FILE.csv go beside it", _plot),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(what, type=Path, help=f"workflows/{what}s/{'fig' if what == 'figure' else what}C_N.yaml")
+        command.add_argument("--preset-file", type=Path, required=True, metavar="FILE.yaml")
+        command.add_argument(
+            "--data-sets",
+            type=Path,
+            metavar="FILE.yaml",
+            help="workflows/data.yaml; needed where a run read a real data set, which brings settings of its own",
+        )
+        command.add_argument("--runs", type=Path, required=True, metavar="DIR", help="folder of the run records")
+        command.add_argument("--data", action="append", default=[], metavar="NAME=DIR", help="folder of a data set")
+        command.add_argument(
+            "--allow-missing", action="store_true", help="leave out what runs that are not there measure"
+        )
+        command.add_argument("--mix-devices", action="store_true", help="allow runs of several devices in one row")
+        command.add_argument("--out", type=Path, required=True, metavar=out)
+        command.set_defaults(function=function)
 
     command = commands.add_parser("digest", help="print the sha256 of a package's source")
     command.add_argument("package")
@@ -109,13 +129,17 @@ def _run(options: argparse.Namespace) -> None:
     every = settings_to_json(settings)
     identity = run_id(experiment.name, every, {name: folder.name for name, folder in data.items()}, options.seed)
 
-    facts = {name: _data_facts(name, folder) for name, folder in data.items()}
+    images = _image_folders(options.images, experiment.data)
+    facts = {name: data_facts(name, folder) for name, folder in data.items()}
     sources = {package: source_digest(package) for package in _packages(experiment)}
     folder = options.out.with_suffix("")
     _drop_stale_work(folder, sources)
-    context = experiments.Context(data, device, options.seed, folder)
+    context = experiments.Context(data, device, options.seed, folder, images)
     started, clock = datetime.now(UTC), time.perf_counter()
     outcome = experiment.function(settings, context)
+    duration = round(time.perf_counter() - clock, 3)
+    # Before the record, which alone says that the run is done.
+    handed_over = write_artifacts(options.out, outcome.artifacts)
     record = RunRecord(
         run_id=identity,
         experiment=experiment.name,
@@ -124,14 +148,14 @@ def _run(options: argparse.Namespace) -> None:
         settings=every,
         seed=options.seed,
         metrics=outcome.metrics,
-        protocol=outcome.protocol,
+        protocol={**outcome.protocol, **handed_over},
         data=facts,
         packages=package_versions(),
         sources=sources,
         git=git_state(Path(__file__)),
         device=describe_device(device),
         started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        duration_s=round(time.perf_counter() - clock, 3),
+        duration_s=duration,
     )
     write_json(options.out, record.to_json())
     for name, metric in record.metrics.items():
@@ -163,7 +187,7 @@ def _tabulate(options: argparse.Namespace) -> None:
     folders = _named_folders(options.data)
     frame = tabulate(
         load_table(options.table),
-        load_preset(options.preset_file),
+        _preset(options),
         options.runs,
         {name: folder.name for name, folder in folders.items()},
         allow_missing=options.allow_missing,
@@ -171,6 +195,36 @@ def _tabulate(options: argparse.Namespace) -> None:
     )
     write_table(frame, options.out)
     print(options.out)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    # Imported here: matplotlib takes a second, and no other command draws.
+    from .figures import load_figure
+    from .plot import plot
+
+    folders = _named_folders(options.data)
+    written = plot(
+        load_figure(options.figure),
+        _preset(options),
+        options.runs,
+        {name: folder.name for name, folder in folders.items()},
+        options.out,
+        allow_missing=options.allow_missing,
+        mix_devices=options.mix_devices,
+    )
+    for path in written:
+        print(path)
+
+
+def _preset(options: argparse.Namespace) -> Preset:
+    """The preset, with the settings that real data sets bring where --data-sets is given."""
+    preset = load_preset(options.preset_file)
+    if options.data_sets is None:
+        return preset
+    # Imported here: it brings the generators.
+    from .data_sets import load_data_sets, with_real_settings
+
+    return with_real_settings(preset, load_data_sets(options.data_sets))
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -181,12 +235,12 @@ def _list(options: argparse.Namespace) -> None:
             print(f"    {key} = {json.dumps(value)}")
 
 
-def _named_folders(assignments: Sequence[str]) -> dict[str, Path]:
+def _named_folders(assignments: Sequence[str], option: str = "--data") -> dict[str, Path]:
     folders = {}
     for assignment in assignments:
         name, equals, folder = assignment.partition("=")
         if not (name and equals and folder):
-            raise UsageError(f"--data: expected NAME=DIR, got {assignment!r}")
+            raise UsageError(f"{option}: expected NAME=DIR, got {assignment!r}")
         folders[name] = Path(folder)
     return folders
 
@@ -198,7 +252,8 @@ def _data_folders(assignments: Sequence[str], needed: Sequence[str]) -> dict[str
             raise UsageError(f"this experiment reads {name}: give its folder with --data {name}=DIR")
         if not folders[name].is_dir():
             raise UsageError(
-                f"{folders[name]}: no such folder; `synthdata build {name.replace('_', '-')} --out {folders[name]}` makes it"
+                f"{folders[name]}: no such folder; `synthdata build {name.replace('_', '-')} --out {folders[name]}` makes "
+                "generated data"
             )
     for name in folders:
         if name not in needed:
@@ -206,19 +261,16 @@ def _data_folders(assignments: Sequence[str], needed: Sequence[str]) -> dict[str
     return folders
 
 
-def _data_facts(name: str, folder: Path) -> dict[str, str]:
-    """Name, source and digest of a generated data set, from the attributes of its files."""
-    splits = [folder / f"{split}.h5" for split in ("train", "test")]
-    try:
-        attributes = []
-        for path in splits:
-            with h5py.File(path, "r") as file:
-                attributes.append({key: str(file.attrs[key]) for key in ("name", "source", "content_digest")})
-    except (OSError, KeyError) as error:
-        command = f"synthdata build {name.replace('_', '-')} --out {folder}"
-        raise UsageError(f"{path}: not a readable file of {name} ({error}); build it again with `{command}`") from error
-    digest = hashlib.sha256("".join(facts["content_digest"] for facts in attributes).encode()).hexdigest()
-    return {"name": attributes[0]["name"], "source": attributes[0]["source"], "digest": digest}
+def _image_folders(assignments: Sequence[str], read: Sequence[str]) -> dict[str, Path]:
+    folders = _named_folders(assignments, "--images")
+    root = Path(os.environ.get("EFFICIENCY_DATA", ""))
+    for name, folder in folders.items():
+        if name.partition("/")[0] not in read:
+            raise UsageError(f"--images {name}: this experiment reads {', '.join(read) or 'no data'}")
+        folders[name] = root / folder  # an absolute folder stays itself
+        if not folders[name].is_dir():
+            raise UsageError(f"--images {name}: {folders[name]} is no folder; EFFICIENCY_DATA is {str(root)!r}")
+    return folders
 
 
 def _packages(experiment: experiments.Experiment) -> list[str]:

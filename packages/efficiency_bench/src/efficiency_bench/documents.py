@@ -6,12 +6,14 @@ both become a `UsageError` of one line that names the file, the place, what was 
 
 import json
 from collections.abc import Hashable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
+from referencing import Registry, Resource
 
 from .errors import UsageError
 
@@ -31,8 +33,7 @@ def load_document(path: Path, schema: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}, line {line}: {error.problem}") from error
-    schema_file = resources.files(__package__).joinpath("schemas", f"{schema}.schema.json")
-    check_document(document, json.loads(schema_file.read_text(encoding="utf-8")), str(path))
+    check_document(document, _schema(f"{schema}.schema.json"), str(path))
     assert isinstance(document, dict)  # every schema's root is an object
     return document
 
@@ -40,12 +41,21 @@ def load_document(path: Path, schema: str) -> dict[str, Any]:
 def check_document(document: object, schema: Mapping[str, Any], where: str) -> None:
     """Check `document` against a JSON schema (draft 2020-12); `where` opens the message of the `UsageError`.
 
-    A leaf of the schema says in its `description` what is expected there ('a quoted number such as "87.2"').
+    A leaf of the schema says in its `description` what is expected there ('a quoted number such as "87.2"'). A schema
+    may refer to parts of the package's others by their file name.
     """
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(document))
+    registry: Registry[Any] = Registry(retrieve=lambda uri: Resource.from_contents(_schema(uri)))  # type: ignore[call-arg]
+    validator = jsonschema.Draft202012Validator(schema, registry=registry)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if error is not None:
         place = _place(document, list(error.absolute_path))
         raise UsageError(f"{where}: {place + ': ' if place else ''}{_complaint(error)}")
+
+
+@cache
+def _schema(file: str) -> Any:
+    """One of the package's schemas."""
+    return json.loads(resources.files(__package__).joinpath("schemas", file).read_text(encoding="utf-8"))
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -54,6 +64,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: what is written here goes over it
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 problem = f"key {key!r} is given twice"
@@ -71,7 +83,7 @@ def _place(document: Any, path: list[str | int]) -> str:
         if isinstance(step, str):
             dotted += f".{step}" if dotted else step
         elif isinstance(document, dict) and isinstance(document.get("id"), str):
-            parts.append(f"{dotted.removesuffix('s')} {document['id']!r}")
+            parts.append(f"{dotted if dotted == 'series' else dotted.removesuffix('s')} {document['id']!r}")
             dotted = ""
         else:
             dotted += f"[{step}]"

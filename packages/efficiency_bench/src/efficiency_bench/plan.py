@@ -33,27 +33,46 @@ class RunSpec:
 def measure_runs(
     table: Table, row: Row, measure: Measure, preset: Preset, variants: Mapping[str, str]
 ) -> list[RunSpec]:
-    """The runs, one per seed, behind one experiment of one row.
+    """The runs, one per seed, behind one experiment of one row; see `experiment_runs`."""
+    where = f"{table.path}: row {row.id!r}"
+    return experiment_runs(measure.experiment, measure.settings, measure.data, preset, variants, where)
+
+
+def experiment_runs(
+    name: str,
+    changes: Mapping[str, Any],
+    instead: Mapping[str, str],
+    preset: Preset,
+    variants: Mapping[str, str],
+    where: str,
+) -> list[RunSpec]:
+    """The runs, one per seed, of the experiment `name`.
 
     Args:
+        changes: settings over those of the data, the preset and the experiment's defaults.
+        instead: data set the experiment reads -> the one to read in its place; others are read as they are.
         variants: data set -> the name of its folder ("moving_digits" -> "moving_digits-mnist").
+        where: opens the message of an error.
 
     Raises:
-        UsageError: `variants` lacks a data set the experiment reads, or row and preset together make no valid
-            settings.
+        UsageError: `variants` lacks a data set that is read, or the settings together are not valid.
     """
-    experiment = experiments.get(measure.experiment)
-    where = f"{table.path}: row {row.id!r}: settings of {measure.experiment}"
-    settings = preset.settings(measure.experiment, measure.settings, where)
-    for name in experiment.data:
-        if name not in variants:
-            raise UsageError(f"{experiment.name} reads {name}: expected its folder (--data {name}=DIR), got none")
-    data = {name: variants[name] for name in experiment.data}
+    experiment = experiments.get(name)
+    data = {}
+    for own in experiment.data:
+        chosen = instead.get(own, own)
+        if chosen not in variants:
+            known = f"; there are {', '.join(variants)}" if variants else ""
+            raise UsageError(
+                f"{where}: {name} reads {chosen}: expected its folder (--data {chosen}=DIR), got none{known}"
+            )
+        data[own] = variants[chosen]
+    settings = preset.settings(name, changes, f"{where}: settings of {name}", data.values())
     every = settings_to_json(settings)
     return [
         RunSpec(
-            run_id=run_id(experiment.name, every, data, seed),
-            experiment=experiment.name,
+            run_id=run_id(name, every, data, seed),
+            experiment=name,
             kind=experiment.kind,
             settings=every,
             assignments=tuple(format_assignments(changed_settings(settings))),

@@ -1,11 +1,12 @@
 """Presets: how large the runs behind the tables are.
 
 One YAML file per preset: which seeds, how large the generated data, and settings of the experiments. A
-setting is looked up in the table's row, then in the preset, then in the experiment's defaults.
+setting is looked up in the table's row, then in what a real data set brings (`data_sets.with_real_settings`), then in
+the preset, then in the experiment's defaults.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,23 @@ class Preset:
     """Settings of each experiment that differ from its defaults."""
     path: Path
     """Where the preset was read from, for messages."""
+    real: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Folder of a real data set -> experiment -> settings over those of the preset."""
 
     def seeds_of(self, kind: str) -> tuple[int, ...]:
         """The seeds of an experiment of `kind` "train" or "measure"."""
         return self.seeds if kind == "train" else self.measure_seeds
 
-    def settings(self, experiment: str, row: Mapping[str, Any], where: str) -> Any:
-        """The experiment's settings dataclass: defaults, under this preset's values, under the row's."""
-        values = {**self.experiments.get(experiment, {}), **row}
-        return build_settings(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
+    def settings(self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = ()) -> Any:
+        """The experiment's settings dataclass: its defaults, over them the preset's, the data's and the row's values.
 
-    def data_options(self, name: str) -> list[str]:
-        """The preset's options of `synthdata build` for the data set `name`: `["--train", "20"]`."""
-        options = sorted(self.data.get(name, {}).items())
-        return [text for key, value in options for text in (f"--{key.replace('_', '-')}", str(value))]
+        `folders` are the names of the folders of the data that the run reads.
+        """
+        values = dict(self.experiments.get(experiment, {}))
+        for folder in folders:
+            values |= self.real.get(folder, {}).get(experiment, {})
+        values |= row
+        return build_settings(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
 
     def data_variant(self, name: str, source: str) -> str:
         """The name of a data set's folder: name, source and the preset's options, so no two sizes share one.
@@ -59,17 +63,13 @@ def load_preset(path: Path) -> Preset:
     """Read and check one preset file.
 
     Raises:
-        UsageError: an unknown experiment, setting or data set (with what there is), or a value of the wrong
-            type.
+        UsageError: an unknown experiment or setting (with what there is), or a value of the wrong type. Whether
+            the data sets are known, `data_sets.choose_variants` checks.
     """
     document = load_document(path, "preset")
     if document["preset"] != path.stem:
         raise UsageError(f"{path}: preset: expected the file's name {path.stem!r}, got {document['preset']!r}")
     known = sorted(experiments.names())
-    known_data = sorted({data for name in known for data in experiments.get(name).data})
-    for data in document["data"]:
-        if data not in known_data:
-            raise UsageError(f"{path}: data: unknown data set {data!r}; there are {', '.join(known_data)}")
     for name, values in document["experiments"].items():
         if name not in known:
             raise UsageError(f"{path}: experiments: unknown experiment {name!r}; there are {', '.join(known)}")

@@ -66,7 +66,7 @@ class RunRecord:
     protocol: Mapping[str, Any]
     """How it was measured: scenario, warm-up, iterations, batch, dtype, input size."""
     data: Mapping[str, Mapping[str, str]]
-    """For each data set: `name`, `source` and `digest` (sha256 over both files' content digests)."""
+    """For each data set: `name`, `source`, `digest` (sha256 over its files' digests) and the `folder`'s name."""
     packages: Mapping[str, str]
     """Versions, from `provenance.package_versions`."""
     sources: Mapping[str, str]

@@ -1,9 +1,9 @@
 """The thesis's tables as data: one YAML file each, with the printed values and what measures them here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from . import experiments
 from .documents import load_document
@@ -37,6 +37,8 @@ class Measure:
     """What this row sets, over the preset and the experiment's defaults."""
     metrics: Mapping[str, str]
     """The table's metric -> the record's metric."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Data set the experiment reads -> the one to read in its place; others are read as they are."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the thesis."""
+    """One table of the thesis, or the points of one of its figures."""
 
+    kind: Literal["table", "figure"]
     number: str
     """As the thesis numbers it, "2.4"."""
     caption: str
@@ -74,13 +77,23 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The name of its files: "table2_4"."""
-        return table_name(self.number)
+        """The name of its files: "table2_4", "fig2_5"."""
+        return file_name(self.kind, self.number)
+
+    @property
+    def title(self) -> str:
+        """What messages call it: "table 2.4"."""
+        return f"{self.kind} {self.number}"
+
+    @property
+    def target(self) -> str:
+        """The file that Snakemake makes of it: "table2_4.csv", "fig2_5.svg"."""
+        return f"{self.name}.csv" if self.kind == "table" else f"{self.name}.svg"
 
 
-def table_name(number: str) -> str:
-    """ "2.4" -> "table2_4"."""
-    return f"table{number.replace('.', '_')}"
+def file_name(kind: Literal["table", "figure"], number: str) -> str:
+    """ "table", "2.4" -> "table2_4"; "figure", "2.5" -> "fig2_5"."""
+    return f"{'table' if kind == 'table' else 'fig'}{number.replace('.', '_')}"
 
 
 def load_table(path: Path) -> Table:
@@ -90,27 +103,35 @@ def load_table(path: Path) -> Table:
         UsageError: which file, which row, what was expected and what came.
     """
     document = load_document(path, "table")
-    expected = f"{table_name(document['table'])}.yaml"
+    expected = f"{file_name('table', document['table'])}.yaml"
     if path.name != expected:
         raise UsageError(f"{path}: table {document['table']} belongs in a file named {expected}")
     if twice := document["keys"].keys() & document["metrics"].keys():
         raise UsageError(f"{path}: {min(twice)!r} is both a key and a metric; give each column its own name")
     columns = {name: Column(name=name, **values) for name, values in document["metrics"].items()}
-    rows: dict[str, Row] = {}
-    for entry in document["rows"]:
-        where = f"{path}: row {entry['id']!r}"
-        if entry["id"] in rows:
-            raise UsageError(f"{where}: the id is used by an earlier row; give each row its own")
-        rows[entry["id"]] = _row(entry, document["keys"], columns, where)
     return Table(
+        kind="table",
         number=document["table"],
         caption=document["caption"].strip(),
         source=document["source"],
         keys=document["keys"],
         metrics=columns,
-        rows=tuple(rows.values()),
+        rows=build_rows(document["rows"], document["keys"], columns, path),
         path=path,
     )
+
+
+def build_rows(
+    entries: Iterable[Mapping[str, Any]], keys: Mapping[str, str], columns: Mapping[str, Column], path: Path
+) -> tuple[Row, ...]:
+    """The rows of a table, or points of a figure, from what its file says; a `UsageError` names the row."""
+    rows: dict[str, Row] = {}
+    for entry in entries:
+        where = f"{path}: row {entry['id']!r}"
+        if entry["id"] in rows:
+            raise UsageError(f"{where}: the id is used by an earlier row; give each row its own")
+        rows[entry["id"]] = _row(entry, keys, columns, where)
+    return tuple(rows.values())
 
 
 def find_tables(folder: Path) -> dict[str, Table]:
@@ -135,12 +156,8 @@ def _row(entry: Mapping[str, Any], keys: Mapping[str, str], columns: Mapping[str
     measures = []
     measured_by: dict[str, str] = {}
     for part in entry.get("measure", []):
-        measure = Measure(part["experiment"], part.get("settings", {}), part["metrics"])
-        if measure.experiment not in experiments.names():
-            known = ", ".join(sorted(experiments.names()))
-            raise UsageError(f"{where}: unknown experiment {measure.experiment!r}; there are {known}")
-        settings_type = experiments.get(measure.experiment).settings_type
-        build_settings(settings_type, measure.settings, f"{where}: settings of {measure.experiment}")
+        measure = Measure(part["experiment"], part.get("settings", {}), part["metrics"], part.get("data", {}))
+        check_run(measure.experiment, measure.settings, measure.data, where)
         _known(measure.metrics, columns, f"{where}: metrics of {measure.experiment}")
         for name in measure.metrics:
             if name in measured_by:
@@ -157,6 +174,20 @@ def _row(entry: Mapping[str, Any], keys: Mapping[str, str], columns: Mapping[str
         missing=entry.get("missing", "").strip(),
         note=entry.get("note", "").strip(),
     )
+
+
+def check_run(experiment: str, settings: Mapping[str, Any], data: Mapping[str, str], where: str) -> None:
+    """A `UsageError` that begins with `where` unless there is such an experiment with such settings and data."""
+    if experiment not in experiments.names():
+        known = ", ".join(sorted(experiments.names()))
+        raise UsageError(f"{where}: unknown experiment {experiment!r}; there are {known}")
+    found = experiments.get(experiment)
+    build_settings(found.settings_type, settings, f"{where}: settings of {experiment}")
+    for name in data:
+        if name not in found.data:
+            raise UsageError(
+                f"{where}: data: {experiment} does not read {name!r}; it reads {', '.join(found.data) or 'none'}"
+            )
 
 
 def _known(names: Mapping[str, Any], declared: Mapping[str, Any], where: str) -> None:

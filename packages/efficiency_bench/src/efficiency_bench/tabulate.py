@@ -57,9 +57,9 @@ def tabulate(
     if absent and not allow_missing:
         listed = ", ".join(f"{run} (row {row!r})" for run, row in list(absent.items())[:4])
         listed += f" and {len(absent) - 4} more" if len(absent) > 4 else ""
-        command = f"snakemake results/{table.name}.csv --config preset={preset.name}"
+        command = f"snakemake results/{table.target} --config preset={preset.name}"
         raise WorkError(
-            f"table {table.number} with preset {preset.name} needs runs that {runs_dir} lacks: {listed}\n"
+            f"{table.title} with preset {preset.name} needs runs that {runs_dir} lacks: {listed}\n"
             f"make them with `{command}`, or leave their cells blank with --allow-missing"
         )
     spread = {name for row in table.rows for name in row.reported_std}
@@ -80,14 +80,14 @@ def _parts(table: Table, row: Row, preset: Preset, runs_dir: Path, variants: Map
         for spec in measure_runs(table, row, measure, preset, variants):
             path = runs_dir / f"{spec.run_id}.json"
             if path.exists():
-                records.append(_load(path, spec))
+                records.append(load_run(path, spec))
             else:
                 absent.append(spec)
         parts.append(_Part(measure, tuple(records), tuple(absent)))
     return tuple(parts)
 
 
-def _load(path: Path, spec: RunSpec) -> RunRecord:
+def load_run(path: Path, spec: RunSpec) -> RunRecord:
     """The record at `path`, which must be the run that `spec` and its file name say."""
     record = load_record(path)
     for name in ("run_id", "experiment", "kind", "settings", "seed"):
@@ -103,7 +103,7 @@ def _load(path: Path, spec: RunSpec) -> RunRecord:
 def _cells(
     table: Table, row: Row, parts: tuple[_Part, ...], preset: Preset, spread: set[str], mix_devices: bool
 ) -> dict[str, str]:
-    where = f"table {table.number}, row {row.id!r}"
+    where = f"{table.title}, row {row.id!r}"
     records = [record for part in parts for record in part.records]
     cells = {name: row.keys.get(name, "") for name in table.keys}
     measured = {name: part for part in parts for name in part.measure.metrics}
@@ -116,9 +116,9 @@ def _cells(
         cells[f"{name}_std"] = f"{statistics.stdev(values):.{column.digits}f}" if len(values) > 1 else ""
     seeds = max((len(part.records) for part in parts), default=0)
     cells["seeds"] = str(seeds) if seeds else ""
-    cells["dataset"] = _datasets(records, where)
+    cells["dataset"] = name_datasets(records, where)
     cells["preset"] = preset.name if records else ""
-    cells["device"] = _devices(records, where, mix_devices)
+    cells["device"] = name_devices(records, where, mix_devices)
     cells["status"] = "measured" if records else "reported_only"
     cells["note"] = "; ".join(_notes(row, parts, seeds))
     return cells
@@ -140,23 +140,27 @@ def _values(column: Column, part: _Part) -> list[float]:
     return values
 
 
-def _datasets(records: Iterable[RunRecord], where: str) -> str:
-    """`MovingDigits (mnist)`: what the row's runs read; a row never mixes two contents of one data set."""
-    texts: dict[str, str] = {}
+def name_datasets(records: Iterable[RunRecord], where: str) -> str:
+    """`MovingDigits (mnist)`: what the row's runs read; a row never mixes two contents of one data set.
+
+    A data set other than the experiment's own adds its name: `MovingDigits (mnist), moving_digits_speeds`.
+    """
+    texts: dict[str, None] = {}
     contents: dict[str, tuple[str, str]] = {}
     for record in records:
         for name, data in record.data.items():
-            texts[name] = f"{data['name']} ({data['source']})"
-            first_run, digest = contents.setdefault(name, (record.run_id, data["digest"]))
+            chosen = data.get("folder", name).partition("-")[0]
+            texts[f"{data['name']} ({data['source']})" + (f", {chosen}" if chosen != name else "")] = None
+            first_run, digest = contents.setdefault(chosen, (record.run_id, data["digest"]))
             if digest != data["digest"]:
                 raise UsageError(
-                    f"{where}: the runs {first_run} and {record.run_id} read different contents of {name}; "
+                    f"{where}: the runs {first_run} and {record.run_id} read different contents of {chosen}; "
                     "remove the older record and run it again"
                 )
-    return "; ".join(texts.values())
+    return "; ".join(texts)
 
 
-def _devices(records: Iterable[RunRecord], where: str, mix_devices: bool) -> str:
+def name_devices(records: Iterable[RunRecord], where: str, mix_devices: bool) -> str:
     """The device's name, with the number of threads on a CPU."""
     threads: dict[tuple[str, str], set[int]] = {}
     for record in records:

@@ -1,13 +1,19 @@
 """The experiments of the bench, by name. One file each, readable from top to bottom."""
 
 from ..errors import UsageError
-from . import moving_digits_detection, video_detection_speed
+from . import peer_detection, simulated_motion_example, video_detection, video_detection_speed
 from .base import Context, Experiment, Outcome
 
 __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
 
 _EXPERIMENTS = {
-    experiment.name: experiment for experiment in (moving_digits_detection.EXPERIMENT, video_detection_speed.EXPERIMENT)
+    experiment.name: experiment
+    for experiment in (
+        peer_detection.EXPERIMENT,
+        simulated_motion_example.EXPERIMENT,
+        video_detection.EXPERIMENT,
+        video_detection_speed.EXPERIMENT,
+    )
 }
 
 

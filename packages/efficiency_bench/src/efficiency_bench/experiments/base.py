@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 
+from ..data_files import split_files
 from ..records import Metric
 
 
@@ -15,13 +17,23 @@ class Context:
     """Where and on what a run works."""
 
     data: Mapping[str, Path]
-    """Data set -> its folder (`train.h5`, `test.h5`)."""
+    """Data set -> its folder; `files` says what lies there."""
     device: torch.device
     """The device that works."""
     seed: int
     """Seed of the run."""
     folder: Path
     """Where the run keeps what it needs to continue after a stop."""
+    images: Mapping[str, Path] = field(default_factory=dict)
+    """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` alone) -> the folder of the images."""
+
+    def files(self, name: str, split: str) -> list[Path]:
+        """The files of a data set's split: `train.h5`, or `train.json` and further `train_*.json`."""
+        return split_files(self.data[name], split)
+
+    def image_folder(self, name: str, file: Path) -> Path | None:
+        """The folder that a converted file's `file_name` entries are relative to; None: the file's own."""
+        return self.images.get(f"{name}/{file.stem}", self.images.get(name))
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,8 @@ class Outcome:
     """Name -> number with its unit."""
     protocol: Mapping[str, Any] = field(default_factory=dict)
     """How it was measured, for the record."""
+    artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Arrays for figures, by name; kept beside the record (see `efficiency_bench.artifacts`)."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Speed, multiply-adds and memory of detection in video: every frame against keyframes only (table 2.4, figure 2.5)."""
+"""Speed, multiply-adds and memory of detection in video: location anticipation and its peers (table 2.4, figure 2.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from .base import Context, Experiment, Outcome
 
 if TYPE_CHECKING:
     from location_anticipation import AnticipationRCNN
+    from location_anticipation.peers import PeerConfig
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,18 @@ class Settings:
     """Object classes; ImageNet VID has 30."""
     proposals: int = 300
     """Proposals a frame that reach the RoI heads, as is usual for ImageNet VID."""
-    horizon: int = 8
+    horizon: int = 16
     """T, the steps the trajectory head anticipates."""
-    keyframe_steps: tuple[int, ...] = (4, 8)
+    keyframe_steps: tuple[int, ...] = (2, 4, 8, 16)
     """Frames from one keyframe to the next, each timed as a candidate of its own."""
+    peers: tuple[str, ...] = ("key_boxes_copied", "constant_velocity", "interpolation", "dff", "fgfa", "selsa")
+    """Methods timed beside it (`location_anticipation.peers`)."""
+    peer_step: int = 4
+    """Frames from one keyframe to the next of the peers that have keyframes; the thesis's own T in table 2.4."""
+    window: int = 10
+    """K, frames before and after the current one that FGFA aggregates and that SELSA takes its references from."""
+    references: int = 14
+    """Reference frames of SELSA."""
     rounds: int = 20
     """Rounds of the interleaved timing."""
     warmup: int = 2
@@ -81,16 +91,49 @@ def detectors(settings: Settings, seed: int) -> tuple[AnticipationRCNN, Anticipa
     return plain.eval(), anticipating.eval()
 
 
+def peer_network(peer: PeerConfig, plain: AnticipationRCNN) -> AnticipationRCNN:
+    """The network of a peer, with the per-frame detector's weights in all that they share and random ones elsewhere."""
+    from location_anticipation.peers import KEY_BOX_METHODS, build_peer
+
+    if peer.method in KEY_BOX_METHODS:
+        return plain
+    model = build_peer(peer)
+    _, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
+    if unexpected:
+        raise ValueError(f"{peer.method} lacks parts of the detector it is built on: {', '.join(unexpected)}")
+    return model.eval()
+
+
 def run(settings: Settings, context: Context) -> Outcome:
-    """Time, count and weigh both detectors on random frames."""
+    """Time, count and weigh all methods on random frames."""
+    from location_anticipation.peers import PeerConfig, video_method
+    from location_anticipation.video import VideoDetector
+
     plain, anticipating = (model.to(context.device) for model in detectors(settings, context.seed))
     generator = torch.Generator().manual_seed(context.seed)
-    frames = torch.rand(max(settings.keyframe_steps), 3, settings.height, settings.width, generator=generator)
+    frames = torch.rand(4, 3, settings.height, settings.width, generator=generator)
     clip = list(frames.to(context.device))
 
-    candidates: dict[str, Callable[[], object]] = {"per_frame": _candidate(plain, clip[:1], 1)}
-    candidates |= {f"step{step}": _candidate(anticipating, clip[:step], step) for step in settings.keyframe_steps}
-    units = {"per_frame": 1} | {f"step{step}": step for step in settings.keyframe_steps}
+    candidates: dict[str, Callable[[], object]] = {"per_frame": _frames_of(VideoDetector(plain, 1), clip, 1, 0)}
+    units = {"per_frame": 1}
+    for step in settings.keyframe_steps:
+        candidates[f"step{step}"] = _frames_of(VideoDetector(anticipating, step), clip, step, 0)
+        units[f"step{step}"] = step
+    networks: dict[str, AnticipationRCNN] = {}
+    for name in settings.peers:
+        peer = PeerConfig(
+            method=name,
+            detector=plain.config,
+            keyframe_step=settings.peer_step,
+            window=settings.window,
+            references=settings.references,
+        )
+        networks[name] = peer_network(peer, plain).to(context.device)
+        covered = 1 if name in ("fgfa", "selsa") else settings.peer_step
+        # What looks ahead or back reaches its steady state when its window is full.
+        full = 2 * settings.window + 1 if covered == 1 else 2 * settings.peer_step
+        candidates[name] = _frames_of(video_method(peer, networks[name]), clip, covered, full)
+        units[name] = covered
     timed = interleave(candidates, units=units, rounds=settings.rounds, warmup=settings.warmup, device=context.device)
 
     image = clip[0]
@@ -108,7 +151,6 @@ def run(settings: Settings, context: Context) -> Outcome:
 
     metrics = {"head_macs_share": Metric(100 * (macs["keyframe"] / macs["per_frame"] - 1), "%")}
     for name, covered in units.items():
-        which = "per_frame" if name == "per_frame" else "keyframe"
         speedup = ratio(timed, "per_frame", name)
         metrics |= {
             f"fps_{name}": Metric(timed[name].units_per_second.median, "frames/s"),
@@ -117,11 +159,15 @@ def run(settings: Settings, context: Context) -> Outcome:
             f"speedup_{name}": Metric(speedup.median, "x"),
             f"speedup_p10_{name}": Metric(speedup.p10, "x"),
             f"speedup_p90_{name}": Metric(speedup.p90, "x"),
-            f"flops_g_{name}": Metric(macs[which] / covered / 1e9, "GMAC/frame"),
-            f"activation_mb_{name}": Metric(saved[which] / covered / 1e6, "MB/frame"),
         }
+        if name not in networks:
+            which = "per_frame" if name == "per_frame" else "keyframe"
+            metrics |= {
+                f"flops_g_{name}": Metric(macs[which] / covered / 1e9, "GMAC/frame"),
+                f"activation_mb_{name}": Metric(saved[which] / covered / 1e6, "MB/frame"),
+            }
     details = protocol(timed, "latency, batch 1, model only: frames are on the device, nothing is decoded") | {
-        "frames": "uniform noise",
+        "frames": "uniform noise, an endless stream; every method in its steady state",
         "input_size": [settings.height, settings.width],
         "dtype": "float32",
         "weights": "random, classifier biased so that the detection slots fill",
@@ -132,11 +178,14 @@ def run(settings: Settings, context: Context) -> Outcome:
     return Outcome(metrics, details)
 
 
-def _candidate(model: AnticipationRCNN, clip: list[Tensor], step: int) -> Callable[[], object]:
-    from location_anticipation.video import VideoDetector
-
-    detector = VideoDetector(model, step)
-    return lambda: [found.boxes for found in detector(clip)]
+def _frames_of(
+    method: Callable[[Iterable[Tensor]], Iterator[Any]], clip: list[Tensor], count: int, full: int
+) -> Callable[[], object]:
+    """A call that takes the next `count` results of a method from an endless stream, of which `full` are gone."""
+    stream = method(cycle(clip))
+    for _ in range(full):
+        next(stream)
+    return lambda: [next(stream).boxes for _ in range(count)]
 
 
 def _saved_by_training_step(model: AnticipationRCNN, image: Tensor, settings: Settings) -> int:
@@ -161,7 +210,7 @@ def _saved_by_training_step(model: AnticipationRCNN, image: Tensor, settings: Se
 EXPERIMENT = Experiment(
     name="video_detection_speed",
     kind="measure",
-    summary="time per-frame detection against anticipation from keyframes, interleaved",
+    summary="time per-frame detection, anticipation from keyframes and its peers, interleaved",
     settings_type=Settings,
     data=(),
     function=run,

@@ -1,0 +1,203 @@
+"""The data sets of the workflow as data: which are generated and how, and which real ones take their place.
+
+`workflows/data.yaml` names every data set a run can read. A generated one has a generator and its options. One that
+stands for a real set names its stand-in and, under `real`, what must lie under the data root, how it becomes
+`train.json` and `test.json`, and which settings of the experiments go with it.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import synthetic_datasets
+
+from . import experiments
+from .documents import load_document
+from .errors import UsageError
+from .presets import Preset
+from .settings import build_settings
+
+
+@dataclass(frozen=True)
+class Generated:
+    """How `synthdata build` makes a data set."""
+
+    generator: str
+    """The generator's name on the command line, "moving-digits"."""
+    options: Mapping[str, Any]
+    """Its options that differ from their defaults; a preset's sizes go over them."""
+    needs: tuple[str, ...]
+    """What must lie under the data root for the real material, "MNIST/raw"."""
+    source: str
+    """What the material is called then, "mnist"."""
+    otherwise: str
+    """What it is called without, "sklearn"."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How `location-anticipation convert` makes one CocoVID file."""
+
+    format: str
+    root: str
+    """The data set's folder under the data root."""
+    images: str
+    """The folder of its images under the data root."""
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real data set where the data root has it."""
+
+    source: str
+    """Part of the folder's name, "ilsvrc2015"."""
+    needs: tuple[str, ...]
+    """What must lie under the data root."""
+    convert: Mapping[str, Conversion]
+    """Name of each file without `.json` -> how it is made; `train` and `test` are always among them."""
+    settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Preset -> experiment -> settings, over those of the preset and under those of a table's row."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One name that tables and experiments may ask for: generated itself, or a real set with a stand-in."""
+
+    name: str
+    summary: str
+    generated: Generated | None
+    stand_in: str
+    """The generated data set in its place where there is no real one; empty where it is generated itself."""
+    real: Real | None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a data set is on this machine with this preset: the folder a run reads, and how its files come about."""
+
+    folder: str
+    """Its name: data set, source, and the preset's sizes ("moving_digits-mnist-test10-train20")."""
+    files: tuple[str, ...]
+    """Names of the files with videos, of both splits."""
+    generator: str
+    """Of a generated one; empty for a converted one."""
+    build: tuple[str, ...]
+    """Options of `synthdata build` after the generator and its folder."""
+    convert: Mapping[str, Conversion]
+    """File name -> how it is converted; empty for a generated one."""
+
+
+def load_data_sets(path: Path) -> dict[str, DataSet]:
+    """Read and check the data sets of `path`, by name.
+
+    Raises:
+        UsageError: which data set, what was expected and what came: an unknown key, generator, option, stand-in,
+            experiment or setting, or a data set that is neither generated nor has a stand-in.
+    """
+    document = load_document(path, "data")
+    sets = {name: _data_set(name, entry, f"{path}: {name}") for name, entry in document.items()}
+    for data_set in sets.values():
+        stand_in = data_set.stand_in
+        if stand_in and (stand_in not in sets or sets[stand_in].generated is None):
+            known = ", ".join(name for name, other in sets.items() if other.generated)
+            raise UsageError(
+                f"{path}: {data_set.name}: stand_in: no generated data set {stand_in!r}; there are {known}"
+            )
+    return sets
+
+
+def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root: str) -> dict[str, Variant]:
+    """Data set -> what it is with this preset where `data_root` holds real data (empty: it holds none).
+
+    Raises:
+        UsageError: the preset gives sizes of an unknown data set, of one that is not generated, or none it takes.
+    """
+    for name, sizes in preset.data.items():
+        if name not in data_sets:
+            raise UsageError(f"{preset.path}: data: unknown data set {name!r}; there are {', '.join(data_sets)}")
+        generated = data_sets[name].generated
+        if generated is None:
+            raise UsageError(
+                f"{preset.path}: data.{name}: is not generated; give the sizes of {data_sets[name].stand_in}"
+            )
+        _check_options(generated.generator, {**generated.options, **sizes}, f"{preset.path}: data.{name}")
+    return {name: _variant(data_set, data_sets, preset, data_root) for name, data_set in data_sets.items()}
+
+
+def with_real_settings(preset: Preset, data_sets: Mapping[str, DataSet]) -> Preset:
+    """The preset that also knows the settings real data sets bring, by the folder they lie in."""
+    real = {_real_folder(data_set): data_set.real.settings for data_set in data_sets.values() if data_set.real}
+    return dataclasses.replace(
+        preset, real={name: all_[preset.name] for name, all_ in real.items() if preset.name in all_}
+    )
+
+
+def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
+    if ("generator" in entry) == ("stand_in" in entry):
+        raise UsageError(f"{where}: expected either 'generator' (how it is made) or 'stand_in' (a generated data set)")
+    if "generator" in entry and "real" in entry:
+        raise UsageError(f"{where}: 'real' goes with 'stand_in'; give the real data set a name of its own")
+    if "stand_in" in entry and (extra := [key for key in ("options", "material") if key in entry]):
+        raise UsageError(f"{where}: {extra[0]!r} goes with 'generator'; the stand-in has its own")
+    generated = None
+    if "generator" in entry:
+        options, material = entry.get("options", {}), entry.get("material")
+        if material is None:
+            raise UsageError(f"{where}: the key 'material' is missing")
+        _check_options(entry["generator"], options, f"{where}: options")
+        generated = Generated(
+            entry["generator"], options, tuple(material["needs"]), material["source"], material["otherwise"]
+        )
+    real = None
+    if "real" in entry:
+        part = entry["real"]
+        convert = {
+            file: Conversion(words["format"], words["root"], words["images"], tuple(words.get("options", ())))
+            for file, words in part["convert"].items()
+        }
+        for preset, by_experiment in part.get("settings", {}).items():
+            for experiment, values in by_experiment.items():
+                place = f"{where}: real.settings.{preset}"
+                if experiment not in experiments.names():
+                    known = ", ".join(experiments.names())
+                    raise UsageError(f"{place}: unknown experiment {experiment!r}; there are {known}")
+                build_settings(experiments.get(experiment).settings_type, values, f"{place}.{experiment}")
+        real = Real(part["source"], tuple(part["needs"]), convert, part.get("settings", {}))
+    return DataSet(name, entry["summary"].strip(), generated, entry.get("stand_in", ""), real)
+
+
+def _check_options(generator: str, options: Mapping[str, Any], where: str) -> None:
+    if generator not in synthetic_datasets.generator_names():
+        known = ", ".join(synthetic_datasets.generator_names())
+        raise UsageError(f"{where}: unknown generator {generator!r}; there are {known}")
+    build_settings(synthetic_datasets.get_generator(generator).config_type, options, where)
+
+
+def _variant(data_set: DataSet, data_sets: Mapping[str, DataSet], preset: Preset, data_root: str) -> Variant:
+    if data_set.real is not None and _there(data_set.real.needs, data_root):
+        convert = {f"{file}.json": how for file, how in data_set.real.convert.items()}
+        return Variant(_real_folder(data_set), tuple(convert), "", (), convert)
+    if data_set.generated is None:
+        return _variant(data_sets[data_set.stand_in], data_sets, preset, data_root)
+    generated, sizes = data_set.generated, preset.data.get(data_set.name, {})
+    source = generated.source if _there(generated.needs, data_root) else generated.otherwise
+    options = sorted({**generated.options, **sizes}.items())
+    words = tuple(text for key, value in options for text in (f"--{key.replace('_', '-')}", *_words(value)))
+    folder = preset.data_variant(data_set.name, source)
+    return Variant(folder, ("train.h5", "test.h5"), generated.generator, words, {})
+
+
+def _real_folder(data_set: DataSet) -> str:
+    assert data_set.real is not None
+    return f"{data_set.name}-{data_set.real.source}"
+
+
+def _there(needs: tuple[str, ...], data_root: str) -> bool:
+    return bool(data_root) and all(Path(data_root, place).exists() for place in needs)
+
+
+def _words(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]

@@ -1,0 +1,117 @@
+"""From a figure and run records to its picture and its numbers: what `effbench plot` does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .artifacts import Example, load_artifacts, read_example
+from .errors import UsageError, WorkError
+from .figures import Figure, Panel, panel_run
+from .plotting import chosen_frames, draw_curve, draw_frames, save_figure
+from .presets import Preset
+from .records import RunRecord
+from .tabulate import load_run, name_datasets, name_devices, tabulate
+
+BOX_COLUMNS = ("panel", "frame", "keyframe", "box", "object", "label", "score", "x1", "y1", "x2", "y2", "iou")
+"""Columns of the CSV of a figure of frames; then `seeds`, `dataset`, `preset`, `device`, `status`, `note`."""
+
+
+def plot(
+    figure: Figure,
+    preset: Preset,
+    runs_dir: Path,
+    variants: Mapping[str, str],
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    mix_devices: bool = False,
+) -> list[Path]:
+    """Draw `figure` into `out` (.svg) with .png and .csv beside it, and return the three paths.
+
+    The arguments are those of `tabulate.tabulate`, and so are the columns of a curve's CSV. The CSV of a figure of frames
+    has one line per box, `iou` being that of a found box with the true box of its frame that it fits best.
+
+    Raises:
+        WorkError: a needed record is absent and `allow_missing` is not given, or a file cannot be written.
+        UsageError: a record or its artifacts are not those of the run, or lack what is drawn.
+    """
+    if out.suffix != ".svg":
+        raise UsageError(f"--out: {out} does not end in .svg; the .png and the .csv go beside it")
+    if figure.points is not None:
+        frame = tabulate(
+            figure.points, preset, runs_dir, variants, allow_missing=allow_missing, mix_devices=mix_devices
+        )
+        return save_figure(draw_curve(figure, frame), frame, out)
+    examples: dict[str, Example | None] = {}
+    lines: list[dict[str, str]] = []
+    absent = []
+    for panel in figure.panels:
+        spec = panel_run(figure, panel, preset, variants)
+        path = runs_dir / f"{spec.run_id}.json"
+        examples[panel.id] = None
+        if not path.exists():
+            absent.append(f"{spec.run_id} (panel {panel.id!r})")
+            note = "; ".join(text for text in (f"not run: {spec.run_id}", panel.note) if text)
+            lines.append({"panel": panel.label, "status": "reported_only", "note": note})
+            continue
+        record = load_run(path, spec)
+        example = read_example(load_artifacts(path, record), panel.example, f"{path}: panel {panel.id!r}")
+        if outside := [at for at in panel.frames if at >= len(example.frames)]:
+            count = len(example.frames)
+            raise UsageError(f"{figure.path}: panel {panel.id!r}: no frame {outside[0]}; the example has {count}")
+        examples[panel.id] = example
+        lines += _box_lines(panel, example, record)
+    if absent and not allow_missing:
+        raise WorkError(
+            f"figure {figure.number} with preset {preset.name} needs runs that {runs_dir} lacks: {', '.join(absent)}\n"
+            f"make them with `snakemake results/{figure.name}.svg --config preset={preset.name}`, or leave them out with "
+            "--allow-missing"
+        )
+    columns = [*BOX_COLUMNS, "seeds", "dataset", "preset", "device", "status", "note"]
+    return save_figure(draw_frames(figure, examples), pd.DataFrame(lines, columns=columns, dtype=str).fillna(""), out)
+
+
+def _box_lines(panel: Panel, example: Example, record: RunRecord) -> list[dict[str, str]]:
+    """One line per box that is drawn."""
+    where = f"run {record.run_id}"
+    shared = {
+        "panel": panel.label,
+        "seeds": "1",
+        "dataset": name_datasets([record], where),
+        "preset": record.preset,
+        "device": name_devices([record], where, mix_devices=False),
+        "status": "measured",
+        "note": panel.note,
+    }
+    lines = []
+    for at in chosen_frames(panel, example):
+        place = {"frame": str(example.index[at]), "keyframe": "yes" if example.keyframe[at] else "no"}
+        for kind, boxes, labels in (
+            ("true", example.true[at], example.true_labels[at]),
+            ("found", example.found[at], example.found_labels[at]),
+        ):
+            for number, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+                if not np.isfinite(box).all():
+                    continue
+                line = {**shared, **place, "box": kind, "object": str(number), "label": str(label)}
+                line |= dict(zip(("x1", "y1", "x2", "y2"), (f"{value:.2f}" for value in box.tolist()), strict=True))
+                if kind == "found":
+                    score = float(example.scores[at][number])
+                    line["score"] = f"{score:.4f}" if np.isfinite(score) else ""
+                    best = _best_iou(box, example.true[at])
+                    line["iou"] = "" if best is None else f"{best:.4f}"
+                lines.append(line)
+    return lines
+
+
+def _best_iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> float | None:
+    """The largest IoU of `box` (4,) with one of `others` (N, 4); None where there is no other box."""
+    there = others[np.isfinite(others).all(axis=1)].astype(np.float64)
+    if not len(there):
+        return None
+    overlap = np.prod(np.clip(np.minimum(box[2:], there[:, 2:]) - np.maximum(box[:2], there[:, :2]), 0, None), axis=1)
+    areas = np.prod(there[:, 2:] - there[:, :2], axis=1) + np.prod(box[2:].astype(np.float64) - box[:2])
+    return float((overlap / np.maximum(areas - overlap, 1e-12)).max())

@@ -1,0 +1,193 @@
+"""Data sets as data: what is generated, what a data root brings, and that every mistake is refused in one line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from efficiency_bench import experiments
+from efficiency_bench.data_sets import choose_variants, load_data_sets, with_real_settings
+from efficiency_bench.errors import UsageError
+from efficiency_bench.plan import experiment_runs
+from efficiency_bench.presets import Preset
+
+MATERIAL = {"needs": ["MNIST/raw"], "source": "mnist", "otherwise": "sklearn"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    backbone: str = "resnet18"
+    iterations: int = 1250
+
+
+@pytest.fixture(autouse=True)
+def one_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    detection = SimpleNamespace(name="detection", kind="train", settings_type=Settings, data=("digits",))
+    monkeypatch.setattr(experiments, "names", lambda: ("detection",))
+    monkeypatch.setattr(experiments, "get", lambda name: {"detection": detection}[name])
+
+
+def document() -> dict[str, Any]:
+    convert = {"format": "ilsvrc-vid", "root": "ILSVRC2015", "images": "ILSVRC2015/Data/VID"}
+    return {
+        "digits": {"summary": "Digits", "generator": "moving-digits", "material": MATERIAL},
+        "fast": {
+            "summary": "Fast digits",
+            "generator": "moving-digits",
+            "options": {"speeds": [0.5, 2.0], "border": "bounce", "train": 40},
+            "material": MATERIAL,
+        },
+        "vid": {
+            "summary": "ImageNet VID",
+            "stand_in": "fast",
+            "real": {
+                "source": "ilsvrc2015",
+                "needs": ["ILSVRC2015/Data/VID", "ILSVRC2015/Annotations/VID"],
+                "convert": {
+                    "train": {**convert, "options": ["--split", "train"]},
+                    "train_det": {**convert, "format": "ilsvrc-det"},
+                    "test": {**convert, "options": ["--split", "val"]},
+                },
+                "settings": {"quick": {"detection": {"backbone": "resnet101", "iterations": 120000}}},
+            },
+        },
+    }
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "data.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def preset(**sizes: dict[str, int]) -> Preset:
+    return Preset("quick", (0, 1), (0,), sizes, {"detection": {"iterations": 400}}, Path("quick.yaml"))
+
+
+def with_vid(folder: Path) -> str:
+    for part in ("Data", "Annotations"):
+        (folder / "ILSVRC2015" / part / "VID").mkdir(parents=True)
+    return str(folder)
+
+
+def test_without_a_data_root_everything_is_generated_and_a_stand_in_is_shared(tmp_path: Path) -> None:
+    variants = choose_variants(
+        load_data_sets(write(tmp_path, document())), preset(digits={"train": 20, "test": 10}), ""
+    )
+    assert variants["digits"].folder == "digits-sklearn-test10-train20"
+    assert variants["digits"].build == ("--test", "10", "--train", "20")
+    assert variants["fast"].folder == "fast-sklearn" and variants["fast"].files == ("train.h5", "test.h5")
+    assert variants["fast"].build == ("--border", "bounce", "--speeds", "0.5", "2.0", "--train", "40")
+    assert variants["vid"] == variants["fast"], "the stand-in itself, so that its runs are made once"
+
+
+def test_a_data_root_brings_real_material_and_real_sets(tmp_path: Path) -> None:
+    sets = load_data_sets(write(tmp_path, document()))
+    root = with_vid(tmp_path)
+    variants = choose_variants(sets, preset(), root)
+    assert variants["digits"].folder == "digits-sklearn", "MNIST is not there"
+    vid = variants["vid"]
+    assert vid.folder == "vid-ilsvrc2015" and vid.files == ("train.json", "train_det.json", "test.json")
+    assert vid.convert["test.json"].options == ("--split", "val") and not vid.generator
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    assert choose_variants(sets, preset(), root)["digits"].folder == "digits-mnist"
+    (tmp_path / "ILSVRC2015" / "Annotations" / "VID").rmdir()
+    assert choose_variants(sets, preset(), root)["vid"].folder == "fast-mnist", "half a data set is none"
+
+
+def test_a_presets_sizes_go_over_the_data_sets_options(tmp_path: Path) -> None:
+    variants = choose_variants(load_data_sets(write(tmp_path, document())), preset(fast={"train": 5}), "")
+    assert variants["fast"].build[-2:] == ("--train", "5") and variants["fast"].folder == "fast-sklearn-train5"
+
+
+def test_real_settings_go_with_the_real_folder_only(tmp_path: Path) -> None:
+    sets = load_data_sets(write(tmp_path, document()))
+    full = with_real_settings(preset(), sets)
+    instead = {"digits": "vid"}
+    real = experiment_runs("detection", {}, instead, full, {"vid": "vid-ilsvrc2015"}, "row")
+    assert real[0].settings == {"backbone": "resnet101", "iterations": 120000}
+    assert real[0].data == {"digits": "vid-ilsvrc2015"} and [run.seed for run in real] == [0, 1]
+    stand_in = experiment_runs("detection", {}, instead, full, {"vid": "fast-sklearn"}, "row")
+    assert stand_in[0].settings == {"backbone": "resnet18", "iterations": 400}
+    row = experiment_runs("detection", {"iterations": 7}, instead, full, {"vid": "vid-ilsvrc2015"}, "row")
+    assert row[0].settings == {"backbone": "resnet101", "iterations": 7}
+    other = Preset("paper", (0,), (0,), {}, {}, Path("paper.yaml"))
+    assert with_real_settings(other, sets).real == {}
+
+
+def test_the_data_a_run_reads_is_part_of_its_id_and_no_other_is(tmp_path: Path) -> None:
+    folders = {"digits": "digits-mnist", "fast": "fast-mnist"}
+    own, same, fast = (
+        experiment_runs("detection", {}, instead, preset(), folders, "row")[0].run_id
+        for instead in ({}, {"digits": "digits"}, {"digits": "fast"})
+    )
+    alone = experiment_runs("detection", {}, {}, preset(), {"digits": "digits-mnist"}, "row")[0].run_id
+    assert own == same == alone != fast
+    with pytest.raises(UsageError, match=r"row: detection reads slow: expected its folder .*there are digits, fast"):
+        experiment_runs("detection", {}, {"digits": "slow"}, preset(), folders, "row")
+
+
+def changed(*path: str, to: Any = None) -> dict[str, Any]:
+    """The document with one value set, or removed where `to` is None."""
+    content = document()
+    inner = content
+    for step in path[:-1]:
+        inner = inner[step]
+    if to is None:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = to
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (changed("digits", "generator"), ["digits", "either 'generator'", "or 'stand_in'"]),
+        (changed("vid", "generator", to="moving-digits"), ["vid", "either 'generator'"]),
+        (changed("digits", "material"), ["digits", "'material' is missing"]),
+        (changed("digits", "generator", to="shape"), ["unknown generator 'shape'", "moving-digits"]),
+        (changed("fast", "options", to={"spead": 1}), ["fast: options", "unknown setting 'spead'", "speeds"]),
+        (changed("fast", "options", to={"border": "wrap"}), ["border", "one of hold, stop, bounce, leave", "'wrap'"]),
+        (changed("fast", "options", to={"scenes": 3}), ["scenes: 3 pictures, but background black has none"]),
+        (changed("vid", "options", to={"train": 3}), ["vid", "'options' goes with 'generator'"]),
+        (changed("vid", "stand_in", to="slow"), ["vid: stand_in", "'slow'", "there are digits, fast"]),
+        (changed("vid", "stand_in", to="vid"), ["vid: stand_in", "no generated data set 'vid'"]),
+        (changed("digits", "real", to=document()["vid"]["real"]), ["digits", "'real' goes with 'stand_in'"]),
+        (changed("vid", "real", "convert", "test"), ["vid.real.convert", "'test' is missing"]),
+        (changed("vid", "real", "settings", to={"quick": {"detektion": {}}}), ["unknown experiment 'detektion'"]),
+        (
+            changed("vid", "real", "settings", to={"quick": {"detection": {"iteration": 1}}}),
+            ["vid: real.settings.quick.detection", "unknown setting 'iteration'"],
+        ),
+        (changed("vid", "sauce", to=1), ["vid", "unknown key 'sauce'"]),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line(tmp_path: Path, content: dict[str, Any], expected: list[str]) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(UsageError) as caught:
+        load_data_sets(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (str(path), *expected):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"digit": {"train": 1}}, ["quick.yaml: data: unknown data set 'digit'", "there are digits, fast, vid"]),
+        ({"vid": {"train": 1}}, ["data.vid", "is not generated", "sizes of fast"]),
+        ({"fast": {"trains": 1}}, ["data.fast", "unknown setting 'trains'"]),
+        ({"fast": {"train": 0}}, ["data.fast", "train: expected at least 1, got 0"]),
+    ],
+)
+def test_a_presets_sizes_are_checked(tmp_path: Path, sizes: dict[str, dict[str, int]], expected: list[str]) -> None:
+    sets = load_data_sets(write(tmp_path, document()))
+    with pytest.raises(UsageError) as caught:
+        choose_variants(sets, preset(**sizes), "")
+    for part in expected:
+        assert part in str(caught.value)
