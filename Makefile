@@ -2,10 +2,12 @@
 #   make table2_4     set up if needed, then build results/table2_4.csv (any table: make tableC_N)
 #   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
 #   make test         set up if needed, then run the whole test suite
-# PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from.
+# PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from, JOBS how many test files
+# run at once.
 
 PYTHON ?= python3
 PRESET ?= quick
+JOBS ?= 2
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
@@ -33,11 +35,12 @@ fig%: setup
 	$(RUN) snakemake results/$@.svg --config preset=$(PRESET)
 
 test: setup
-	$(RUN) python -m pytest --benchmark-disable $(PYTEST)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) --dist loadfile --benchmark-disable $(PYTEST)
 
-# Each package alone in an environment of its own: installs, imports, passes its tests there.
+# Each package alone in an environment of its own: installs, imports, passes its tests there (with FAST=--fast those that
+# are not slow).
 test-packages: setup
-	$(RUN) python tests/packages_alone.py datasets packages/location_anticipation
+	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation
 
 benchmarks: setup
 	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST)

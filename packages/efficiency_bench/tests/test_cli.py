@@ -102,7 +102,8 @@ def test_a_folder_that_is_not_the_runs_own_is_left_alone(
 def test_a_measurement_and_its_record(tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
     small = ["backbone=resnet18", "height=96", "width=128", "rounds=2", "warmup=1", "proposals=50", "horizon=4"]
-    settings = [text for setting in [*small, "keyframe_steps=[2,4]"] for text in ("--set", setting)]
+    peers = ["window=1", "references=1", "peer_step=2"]
+    settings = [text for setting in [*small, *peers, "keyframe_steps=[2,4]"] for text in ("--set", setting)]
     assert status("measure", "video_detection_speed", *settings, "--device", "cpu", "--out", out) == 0
     record = load_record(out)
     value = {name: metric.value for name, metric in record.metrics.items()}
@@ -112,7 +113,10 @@ def test_a_measurement_and_its_record(tmp_path: Path) -> None:
     assert value["activation_mb_step2"] == pytest.approx(2 * value["activation_mb_step4"])
     assert record.protocol["boxes_per_keyframe"] > 10, "the trajectory head has something to do"
     assert record.protocol["fvcore_over_torch_macs"] == pytest.approx(1)
-    assert record.protocol["units"] == {"per_frame": 1, "step2": 2, "step4": 4}
+    key_boxes = {"key_boxes_copied": 2, "constant_velocity": 2, "interpolation": 2, "dff": 2}
+    ours = {"per_frame": 1, "step2": 2, "step4": 4}
+    assert record.protocol["units"] == {**ours, **key_boxes, "fgfa": 1, "selsa": 1}
+    assert value["speedup_key_boxes_copied"] > 1 > value["speedup_fgfa"] > 0
 
 
 def test_the_example_of_simulated_motion_and_its_arrays(tmp_path: Path) -> None:

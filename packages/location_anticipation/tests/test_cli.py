@@ -78,6 +78,7 @@ def clip(tmp_path: Path) -> Path:
 # Train and evaluate
 
 
+@pytest.mark.slow
 def test_train_then_evaluate(tmp_path: Path, write_tracks: Write, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     data, out = write_tracks(), tmp_path / "run"
     caplog.set_level(logging.INFO)

@@ -188,6 +188,7 @@ def test_the_subset_of_the_ablations(vid: Path, tmp_path: Path) -> None:
     assert videos.tracks(0).boxes[5, 0].tolist() == [17, 20, 29, 32]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread", "tidy")
 def test_from_the_data_set_to_a_detector(vid: Path, tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)

@@ -246,6 +246,7 @@ def test_the_file_is_opened_when_a_frame_is_read(write_tracks: Write) -> None:
     assert torch.equal(copy.frame(0, 0), first)
 
 
+@pytest.mark.slow
 def test_loader_workers_that_are_spawned_read_the_same(write_tracks: Write) -> None:
     videos = TrackVideos(write_tracks(videos=2, frames=4))
     data = Keyframes(videos, horizon=2)

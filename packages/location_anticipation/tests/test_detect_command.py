@@ -163,6 +163,7 @@ def test_interrupt_leaves_nothing(tmp_path: Path, clip: Path, run: Run, monkeypa
     assert outputs(out) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_interrupt_of_the_process_leaves_nothing(tmp_path: Path, checkpoint: Path) -> None:
     clip, out = write_clip(tmp_path / "long.mp4", 200), tmp_path / "out"

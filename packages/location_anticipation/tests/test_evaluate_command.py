@@ -113,12 +113,25 @@ def test_keyframes_where_they_are_needed(
     assert 0 <= float(figures["voc"]) <= 1 and "coco" not in figures
 
 
+@pytest.mark.parametrize(("tolerance", "keyframes"), [(0, 24), (1e9, 8)])
+def test_tolerance_decides_how_many_keyframes_there_are(
+    write_tracks: Write, checkpoint: Path, capsys: pytest.CaptureFixture[str], tolerance: float, keyframes: int
+) -> None:
+    """Of four videos of 6 frames either every frame, or, at T = 3, the frames 0 and 4 of each."""
+    arguments = (checkpoint, write_tracks(), "--keyframe-step", "auto", "--tolerance", tolerance)
+    status, printed, _ = run(capsys, *arguments)
+    assert status == 0
+    assert dict(line.split()[:2] for line in printed.splitlines() if line.split())["keyframes"] == str(keyframes)
+
+
 def test_wrong_usage(tmp_path: Path, write_tracks: Write, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_tracks()
     empty = write_tracks("empty.h5", arrays={"present": np.zeros((4, 6, 1), bool)})
     for arguments, message in (
         ([data, "--metric", "vanilla"], "invalid choice: 'vanilla'"),
         ([data, "--keyframe-step", "some"], "expected a whole number or auto, got 'some'"),
+        ([data, "--tolerance", 0.1], "--tolerance is for --keyframe-step auto"),
+        ([data, "--keyframe-step", "auto", "--tolerance", -1], "--tolerance must be 0 or more, got -1"),
         ([data, "--images", tmp_path], "train.h5: a track-video file holds its frames"),
         ([tmp_path / "none.json"], "none.json: no such file; expected a CocoVID JSON file"),
         ([empty], "empty.h5: no annotated frame shows an object"),

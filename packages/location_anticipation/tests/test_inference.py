@@ -10,6 +10,7 @@ from torchvision.ops import box_iou
 
 from location_anticipation import AnticipationRCNN, DetectorConfig, build_detector
 from location_anticipation.inference import Inference
+from location_anticipation.peers import PeerConfig, build_peer, video_method
 from location_anticipation.video import FrameDetections, VideoDetector
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,6 +93,7 @@ class Tiny(nn.Module):
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_gives_the_same_boxes() -> None:
     torch.manual_seed(0)
@@ -114,6 +116,34 @@ def test_only_the_parts_of_fixed_shape_are_compiled(model: AnticipationRCNN, mon
     compiled.clear()
     Inference(compile=True).prepare(other)
     assert compiled == [other]
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("interpolation", ("backbone", "rpn.head")),
+        ("dff", ("backbone", "rpn.head", "flow", "scale")),
+        ("fgfa", ("backbone", "rpn.head", "flow", "embedding")),
+        ("selsa", ("backbone", "rpn.head")),
+    ],
+)
+def test_parts_of_the_peers_that_are_compiled(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch, method: str, names: tuple[str, ...]
+) -> None:
+    """They are there, and run as modules: a compiled module whose methods are called past it is not compiled."""
+    config = PeerConfig(
+        method, tiny(horizon=0), 2, window=1, references=2, flow_width=0.1, embedding_width=0.05, attention_heads=4
+    )
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    made = build_peer(config)
+    stream = video_method(config, made, inference=Inference(compile=True))
+    assert [id(part) for part in compiled] == [id(made.get_submodule(name)) for name in names]
+    ran: set[nn.Module] = set()
+    for part in compiled:
+        part.register_forward_hook(lambda module, inputs, output: ran.add(module))
+    assert len(list(stream(torch.rand(3, 3, 48, 64)))) == 3
+    assert ran == set(compiled)
 
 
 def test_refuses_a_precision_that_does_not_exist() -> None:

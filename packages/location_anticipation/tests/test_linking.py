@@ -43,6 +43,40 @@ def test_matches_are_those_of_plain_loops(seed: int) -> None:
         assert float(overlap[i]) == (pytest.approx(float(box_iou(a[i : i + 1], b[j : j + 1]))) if j >= 0 else 0)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_equal_overlaps_are_taken_in_order(seed: int) -> None:
+    """Boxes on a coarse grid, so that most of the overlaps occur several times, and some boxes are the same."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def boxes(count: int) -> torch.Tensor:
+        corner = 2.0 * torch.randint(0, 4, (count, 2), generator=generator)
+        return torch.cat((corner, corner + 4), dim=1)
+
+    a, b = boxes(11), boxes(14)
+    la, lb = (torch.randint(1, 3, (n,), generator=generator) for n in (11, 14))
+    overlaps = box_iou(a, b)[la[:, None] == lb]
+    assert len(overlaps.unique()) < len(overlaps) / 4
+    for least in (0.0, 0.2, 1.0):
+        assert match_boxes(a, la, b, lb, least)[0].tolist() == plain_matches(a, la, b, lb, least)
+
+
+def test_the_same_box_many_times_is_paired_in_order() -> None:
+    same, label = torch.tensor([[0.0, 0, 4, 4]]), torch.ones(7, dtype=torch.int64)
+    partner, overlap = match_boxes(same.expand(5, 4), label[:5], same.expand(7, 4), label)
+    assert partner.tolist() == [0, 1, 2, 3, 4] and overlap.tolist() == [1] * 5
+    assert match_boxes(same.expand(7, 4), label, same.expand(5, 4), label[:5])[0].tolist() == [0, 1, 2, 3, 4, -1, -1]
+
+
+def test_a_box_that_lost_its_partner_takes_the_next_one() -> None:
+    """Overlaps fall along a chain, so that every pair decides about the next: one round each."""
+    edges = torch.tensor([0.0, 1, 3, 6, 10, 15])  # ever longer strides
+    a, b = (torch.stack((x, 0 * x, x + 20, 0 * x + 4), dim=1) for x in (edges[::2], edges[1::2]))
+    label = torch.ones(3, dtype=torch.int64)
+    assert match_boxes(a, label, b, label, 0.1)[0].tolist() == plain_matches(a, label, b, label, 0.1) == [0, 1, 2]
+    a, b = a.double(), b.double()
+    assert match_boxes(b, label, a, label, 0.1)[0].tolist() == plain_matches(b, label, a, label, 0.1)
+
+
 def test_nothing_to_match() -> None:
     one, label = torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([1])
     assert match_boxes(one, label, one[:0], label[:0])[0].tolist() == [-1]

@@ -30,6 +30,7 @@ def sets(*more: str) -> list[str]:
     return [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
 
 
+@pytest.mark.slow
 def test_a_peer_is_trained_and_evaluated(
     tmp_path: Path, write_tracks: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

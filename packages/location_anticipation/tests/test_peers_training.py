@@ -116,6 +116,7 @@ def test_training_data_fits_the_method(videos: TrackVideos, peer: Peer) -> None:
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", CLIP_METHODS)
 def test_a_peer_trains_is_saved_and_runs(tmp_path: Path, videos: TrackVideos, peer: Peer, method: str) -> None:
     config = peer(method)
@@ -137,6 +138,7 @@ def test_a_peer_trains_is_saved_and_runs(tmp_path: Path, videos: TrackVideos, pe
             torch.testing.assert_close(a.boxes, b.boxes, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dff", "selsa"])
 def test_a_stopped_run_ends_as_an_uninterrupted_one(
     tmp_path: Path, videos: TrackVideos, peer: Peer, monkeypatch: pytest.MonkeyPatch, method: str
@@ -160,6 +162,7 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_key_box_methods_share_the_plain_detector(tmp_path: Path, videos: TrackVideos, peer: Peer) -> None:
     data = training_data(videos, peer("per_frame"))
     first = train(data, peer("per_frame").detector, recipe(), tmp_path / "plain")

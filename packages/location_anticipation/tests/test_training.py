@@ -49,6 +49,7 @@ def read(folder: Path) -> dict[str, Any]:
 # Learning
 
 
+@pytest.mark.slow
 def test_a_tiny_problem_is_learned(tmp_path: Path, write_tracks: Write, tiny: Config) -> None:
     videos = TrackVideos(write_tracks(videos=8, frames=8))
     config = recipe(iterations=40, batch_size=4, learning_rate=0.005, warmup=10, checkpoint_every=40)
@@ -99,6 +100,7 @@ def build_state(detector: DetectorConfig) -> dict[str, Tensor]:
 # Repeating
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path: Path, data: Keyframes, tiny: Config) -> None:
     results = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -132,6 +134,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, checkpoints: int) -> None:
     monkeypatch.setattr(training, "_batch", interrupted)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_as_an_uninterrupted_one(
     tmp_path: Path, data: Keyframes, tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +169,7 @@ def test_a_finished_run_is_not_trained_again(
     assert again.seconds_per_keyframe == first.seconds_per_keyframe
 
 
+@pytest.mark.slow
 def test_sigkill_through_the_command(tmp_path: Path, write_tracks: Write, tiny: Config) -> None:
     """Killed with no chance to clean up, and started again with the same command: the same bytes in the end."""
     path = write_tracks(videos=4, frames=6)
@@ -297,6 +301,7 @@ def test_recipes_that_make_no_sense_are_refused(changes: dict[str, Any], message
 # Failing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -265,6 +265,7 @@ def test_results_come_back_from_the_device() -> None:
     assert result.boxes.device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_works_without_the_video_extra() -> None:
     code = "import sys; sys.modules['av'] = None; import location_anticipation.video as v; v.VideoDetector"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -18,8 +18,10 @@ import torch
 from location_anticipation import convert_command, detect_command
 from location_anticipation.errors import UsageError, WorkError
 from location_anticipation.files import atomic_path
+from location_anticipation.keyframe_options import add_keyframe_options, keyframe_step
 
 if TYPE_CHECKING:
+    from location_anticipation.auto_step import AutoStep
     from location_anticipation.detector import AnticipationRCNN
     from location_anticipation.peers import PeerConfig
 
@@ -120,12 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--images", type=Path, metavar="DIR", help="folder of a CocoVID file's images (default: the file's folder)"
     )
-    command.add_argument(
-        "--keyframe-step",
-        type=_step_or_auto,
-        metavar="N|auto",
-        help="run the network on every N-th frame, or where it is needed (default: 1; of a --method, its own)",
-    )
+    add_keyframe_options(command, default="1; of a --method, its own")
     command.add_argument(
         "--method",
         metavar="NAME",
@@ -266,14 +263,7 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _step_or_auto(text: str) -> int | str:
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
-
-
-def _peer(model: AnticipationRCNN, method: str | None, keyframe_step: int | str | None) -> PeerConfig | None:
+def _peer(model: AnticipationRCNN, method: str | None, step: int | AutoStep | None) -> PeerConfig | None:
     """The method to evaluate, or None for a detector that anticipates."""
     from location_anticipation.peers import ClipDetector, PeerConfig
 
@@ -285,15 +275,14 @@ def _peer(model: AnticipationRCNN, method: str | None, keyframe_step: int | str 
         return None
     else:
         peer = PeerConfig(method, replace(model.config, horizon=0))
-    if keyframe_step is None:
+    if step is None:
         return peer
-    if not isinstance(keyframe_step, int):
-        raise ValueError(f"--keyframe-step {keyframe_step}: needs a detector that anticipates, not {peer.method}")
-    return replace(peer, keyframe_step=keyframe_step)
+    if not isinstance(step, int):
+        raise ValueError(f"--keyframe-step auto: needs a detector that anticipates, not {peer.method}")
+    return replace(peer, keyframe_step=step)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from location_anticipation.auto_step import AutoStep
     from location_anticipation.checkpoint import load_any
     from location_anticipation.evaluation import Evaluation, MethodEvaluation, evaluate, evaluate_method
     from location_anticipation.peers import video_method
@@ -301,6 +290,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from location_anticipation.video import VideoDetector
     from location_anticipation.videos import open_videos
 
+    step = keyframe_step(options)
     device = resolve_device(options.device)
     model, class_names = load_any(options.checkpoint)
     videos = open_videos(options.data, options.images)
@@ -313,18 +303,18 @@ def _evaluate(options: argparse.Namespace) -> int:
     speed = ([f for f in flavours if f != "coco"] or ["ilsvrc"]) if options.motion_split else []
     result: Evaluation | MethodEvaluation
     try:
-        peer = _peer(model, options.method, options.keyframe_step)
+        peer = _peer(model, options.method, step)
         if peer is not None:
             method = video_method(peer, model, device=device)
             result = evaluate_method(method, videos, flavours=flavours, steps=options.by_step, speed=speed)
-        elif options.keyframe_step == "auto":
-            detector = VideoDetector(model, AutoStep(), device=device)
+        elif step is not None and not isinstance(step, int):
+            detector = VideoDetector(model, step, device=device)
             result = evaluate_method(detector, videos, flavours=flavours, steps=options.by_step, speed=speed)
         else:
             result = evaluate(
                 model,
                 videos,
-                keyframe_step=1 if options.keyframe_step is None else options.keyframe_step,
+                keyframe_step=1 if step is None else step,
                 device=device,
                 flavours=flavours,
                 steps=options.by_step,

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from location_anticipation.errors import UsageError
+from location_anticipation.keyframe_options import add_keyframe_options, keyframe_step
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -33,18 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the boxes drawn in")
     command.add_argument("--json", type=Path, metavar="OUT.json", help="detections of every frame as CocoVID JSON")
     command.add_argument("--csv", type=Path, metavar="OUT.csv", help="a line for each box of each frame")
-    command.add_argument(
-        "--keyframe-step",
-        type=_step,
-        metavar="N|auto",
-        help="run the network on every N-th frame, or where it is needed (default: the trained T, at least 1)",
-    )
-    command.add_argument(
-        "--tolerance",
-        type=float,
-        metavar="LOSS",
-        help="for auto: mean loss of IoU to accept between keyframes; larger is faster (default 0.1)",
-    )
+    add_keyframe_options(command, default="the trained T, at least 1")
     command.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="drop detections below this score (default 0.5)"
     )
@@ -67,7 +57,6 @@ def run(options: argparse.Namespace, device: str) -> int:
     """Detect; the exit status is 1 where the source was damaged."""
     from tqdm import tqdm
 
-    from location_anticipation.auto_step import AutoStep
     from location_anticipation.checkpoint import load_detector
     from location_anticipation.detect import detect_video
     from location_anticipation.inference import Inference
@@ -75,18 +64,11 @@ def run(options: argparse.Namespace, device: str) -> int:
 
     if options.out is None and options.json is None and options.csv is None:
         raise UsageError("nothing to write: give --out OUT.mp4, --json OUT.json, --csv OUT.csv, or several")
-    step = options.keyframe_step
-    if options.tolerance is not None and step != "auto":
-        raise UsageError("--tolerance is for --keyframe-step auto")
+    step = keyframe_step(options)
     source = parse_source(options.source)
     model, class_names = load_detector(options.checkpoint)
     if step is None:
         step = max(model.horizon, 1)
-    elif step == "auto":
-        try:
-            step = AutoStep() if options.tolerance is None else AutoStep(tolerance=options.tolerance)
-        except ValueError as error:
-            raise UsageError(f"--{error}") from error
     channels_last = device == "cpu" if options.channels_last is None else options.channels_last
     with _Progress(tqdm) as progress, _stopping(isinstance(source, int) and options.frames is None) as stop:
         summary = detect_video(
@@ -114,13 +96,6 @@ def run(options: argparse.Namespace, device: str) -> int:
         print(f"warning: {source}: {summary.damaged}; the outputs hold the frames before that", file=sys.stderr)
         return 1
     return 0
-
-
-def _step(text: str) -> int | str:
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
 
 
 def _rate(text: str) -> Fraction:

@@ -11,7 +11,7 @@ from torch import nn
 __all__ = ["PRECISIONS", "Inference"]
 
 PRECISIONS = ("32", "bf16")
-_STATIC_PARTS = ("backbone", "rpn.head")
+_STATIC_PARTS = ("backbone", "rpn.head", "flow", "scale", "embedding")  # the last three are those of the peers
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Inference:
     channels_last: bool = False
     """Convolution weights with the channels innermost in memory, which is the same numbers up to rounding."""
     compile: bool = False
-    """``torch.compile`` for the parts whose shapes follow the image size, backbone and RPN head; the rest of a detector has
-    as many rows as there are boxes. Needs a C++ compiler on the CPU, and compiles for about a minute at the first
+    """``torch.compile`` for the parts whose shapes follow the image size: backbone, RPN head, and the flow, scale and
+    embedding networks of DFF and FGFA. The rest of a detector, SELSA's aggregators included, has as many rows as there
+    are boxes. Needs a C++ compiler on the CPU, and compiles for about a minute at the first
     keyframe and at a new image size."""
 
     def __post_init__(self) -> None:

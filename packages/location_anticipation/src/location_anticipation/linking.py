@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
@@ -39,23 +40,21 @@ def match_boxes(
         min_iou: pairs below this are none.
 
     Returns:
-        (N,) int64, the index of each box's partner or -1, and (N,) float, their IoU or 0. Equal IoUs are taken in the
-        order of N, then of M.
+        On the CPU: (N,) int64, the index of each box's partner or -1, and (N,) float, their IoU or 0. Equal IoUs
+        are taken in the order of N, then of M.
     """
-    partner = torch.full((len(boxes),), -1, dtype=torch.int64)
-    overlap = torch.zeros(len(boxes))
-    if len(boxes) == 0 or len(other_boxes) == 0:
-        return partner, overlap
-    iou = box_iou(boxes, other_boxes) * (labels[:, None] == other_labels)
-    rows, columns = torch.where((iou >= min_iou) & (iou > 0))
-    order = iou[rows, columns].argsort(descending=True, stable=True)
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in pairs and column not in taken:
-            pairs[row] = column
-            taken.add(column)
-    paired = torch.tensor(list(pairs), dtype=torch.int64)
-    partner[paired] = torch.tensor(list(pairs.values()), dtype=torch.int64)
-    overlap[paired] = iou[paired, partner[paired]]
-    return partner, overlap
+    partner, overlap = np.full(len(boxes), -1), np.zeros(len(boxes), np.float32)
+    if len(boxes) and len(other_boxes):
+        # NumPy: on matrices of this size most of torch's time would be its overhead.
+        iou, same = box_iou(boxes, other_boxes).numpy(force=True), (labels[:, None] == other_labels).numpy(force=True)
+        iou[~((iou >= min_iou) & (iou > 0) & same)] = 0
+        rows = np.arange(len(boxes))
+        while iou.any():
+            # Pairs that are the largest of their row and column are those that taking one pair at a time would take too.
+            # argmax is the first of equals, so that equal pairs have one order throughout and there is always one to take.
+            column = iou.argmax(axis=1)
+            taken = rows[(iou.argmax(axis=0)[column] == rows) & (iou[rows, column] > 0)]
+            partner[taken], overlap[taken] = column[taken], iou[taken, column[taken]]
+            iou[taken] = 0
+            iou[:, column[taken]] = 0
+    return torch.from_numpy(partner), torch.from_numpy(overlap)

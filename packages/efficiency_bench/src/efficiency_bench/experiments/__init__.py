@@ -1,7 +1,7 @@
 """The experiments of the bench, by name. One file each, readable from top to bottom."""
 
 from ..errors import UsageError
-from . import peer_detection, simulated_motion_example, video_detection, video_detection_speed
+from . import peer_detection, simulated_motion_example, video_detection, video_detection_speed, video_speed_accuracy
 from .base import Context, Experiment, Outcome
 
 __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
@@ -13,6 +13,7 @@ _EXPERIMENTS = {
         simulated_motion_example.EXPERIMENT,
         video_detection.EXPERIMENT,
         video_detection_speed.EXPERIMENT,
+        video_speed_accuracy.EXPERIMENT,
     )
 }
 

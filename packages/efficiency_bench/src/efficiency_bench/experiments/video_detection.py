@@ -14,6 +14,7 @@ from .detection_examples import detection_examples
 
 if TYPE_CHECKING:
     from location_anticipation import DetectorConfig
+    from location_anticipation.data import Keyframes
     from location_anticipation.training import TrainConfig
     from location_anticipation.video_scores import Scores
     from location_anticipation.videos import Videos
@@ -62,15 +63,13 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Settings(Recipe):
-    """The thesis's H1 and H2 are the default: annotated motion, T = 8."""
+class Anticipation(Recipe):
+    """The trajectory head and what trains it; the thesis's H1 and H2 are the default: annotated motion, T = 8."""
 
     motion: Literal["annotated", "simulated", "linear", "random", "none"] = "annotated"
     """Motion supervision between keyframes."""
     horizon: int = 8
     """T, the steps anticipated; 0 trains the plain detector."""
-    keyframe_step: int = 8
-    """Evaluation runs the network on every so many frames."""
     train_keyframe_step: int = 1
     """Every so many frames one is a keyframe in training; 1 lets every annotated frame be one."""
     label_step: int = 1
@@ -94,23 +93,23 @@ class Settings(Recipe):
     from, leaving the digit to the classifier is what generalises."""
 
 
+@dataclass(frozen=True)
+class Settings(Anticipation):
+    """What is trained, and where the detector looks when it is evaluated."""
+
+    keyframe_step: int = 8
+    """Evaluation runs the network on every so many frames."""
+
+
 def run(settings: Settings, context: Context) -> Outcome:
     """Train on the train split (resuming what `context.folder` holds), evaluate on the test split."""
     # Imported here: the workflow reads settings of all experiments at every start and needs none of this.
-    from location_anticipation.data import Keyframes
     from location_anticipation.evaluation import evaluate
     from location_anticipation.training import train
-    from location_anticipation.videos import Sparse
 
     training, test = open_split(context, "train"), open_split(context, "test")
     detector, recipe = detector_config(settings, training), train_config(settings, context.seed)
-    data = Keyframes(
-        Sparse(training, settings.label_step) if settings.label_step > 1 else training,
-        horizon=settings.horizon,
-        motion=settings.motion,
-        seed=context.seed,
-        keyframe_step=settings.train_keyframe_step,
-    )
+    data = training_keyframes(settings, training, context.seed)
     weights = settings.backbone_weights or None
     trained = train(data, detector, recipe, context.folder, device=context.device.type, backbone_weights=weights)
     result = evaluate(
@@ -167,7 +166,7 @@ def detector_config(recipe: Recipe, videos: Videos) -> DetectorConfig:
     from location_anticipation import DetectorConfig
 
     anticipation: dict[str, Any] = {"horizon": 0}
-    if isinstance(recipe, Settings):
+    if isinstance(recipe, Anticipation):
         anticipation = {
             name: getattr(recipe, name)
             for name in (
@@ -194,6 +193,20 @@ def detector_config(recipe: Recipe, videos: Videos) -> DetectorConfig:
         detections_per_image=recipe.detections,
         box_beta=recipe.box_beta,
         **anticipation,
+    )
+
+
+def training_keyframes(settings: Anticipation, training: Videos, seed: int) -> Keyframes:
+    """What the detector is trained on."""
+    from location_anticipation.data import Keyframes
+    from location_anticipation.videos import Sparse
+
+    return Keyframes(
+        Sparse(training, settings.label_step) if settings.label_step > 1 else training,
+        horizon=settings.horizon,
+        motion=settings.motion,
+        seed=seed,
+        keyframe_step=settings.train_keyframe_step,
     )
 
 
