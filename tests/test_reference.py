@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from efficiency_bench.artifacts import load_artifacts
+from efficiency_bench.data_sets import choose_variants, load_data_sets
 from efficiency_bench.presets import load_preset
 from efficiency_bench.records import load_record
 from efficiency_bench.tables import load_table
@@ -15,15 +17,17 @@ KEPT = sorted(ROOT.glob("results/reference/*/table*.csv"))
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_kept_table_follows_from_its_records(kept: Path) -> None:
+def test_a_kept_table_follows_from_its_records(kept: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(kept, dtype=str, keep_default_na=False)
     presets = {name for name in frame["preset"] if name}
     assert len(presets) == 1
     preset = load_preset(ROOT / "workflows" / "config" / f"{presets.pop()}.yaml")
     table = load_table(ROOT / "workflows" / "tables" / f"{kept.stem}.yaml")
-    source = "mnist" if frame["dataset"].str.contains("mnist").any() else "sklearn"
-    variants = {"moving_digits": preset.data_variant("moving_digits", source)}
-    again = tabulate(table, preset, kept.parent / "runs", variants, allow_missing=True)
+    if frame["dataset"].str.contains("mnist").any():
+        (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    variants = choose_variants(load_data_sets(ROOT / "workflows" / "data.yaml"), preset, str(tmp_path))
+    folders = {name: variant.folder for name, variant in variants.items()}
+    again = tabulate(table, preset, kept.parent / "runs", folders, allow_missing=True)
     pd.testing.assert_frame_equal(frame, again)
 
 
@@ -33,6 +37,9 @@ def test_kept_records_come_from_one_device_and_clean_commits(device: Path) -> No
     assert records
     assert len({record.device["name"] for record in records}) == 1
     assert all(record.git["commit"] and record.git["dirty"] is False for record in records)
+    for path, record in zip(sorted(device.glob("runs/*.json")), records, strict=True):
+        if "artifacts" in record.protocol:
+            assert load_artifacts(path, record), "the arrays of a kept run are those it was recorded with"
 
 
 def test_the_readme_shows_the_kept_keyframe_map() -> None:

@@ -23,7 +23,7 @@ CLASSES = 10
 WIDEST = 320
 """Pixels; wider frames are shrunk, for the file's sake."""
 CONFIDENT = 0.5
-"""Detections with a lower score are not drawn."""
+"""Detections with a lower score are not drawn, nor those that overlap a better one, of whatever class."""
 
 
 def detection_examples(
@@ -35,7 +35,9 @@ def detection_examples(
     """
     if keyframe_step < 2:
         return {}
-    places = [place for place in _places(videos, keyframe_step)]
+    places = list(_places(videos, keyframe_step))
+    if not places:
+        return {}
     places = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(LOOKED_AT, len(places)), dtype=int))]
     judged = [(*_judge(model, videos, video, time, keyframe_step, device), video, time) for video, time in places]
     chosen: dict[str, tuple[int, int]] = {}
@@ -91,6 +93,14 @@ def _detect(model: AnticipationRCNN, frame: Tensor, device: torch.device) -> dic
     return {name: value.cpu() for name, value in detection.items()}
 
 
+def _shown(detection: dict[str, Tensor]) -> dict[str, Tensor]:
+    from torchvision.ops import nms
+
+    best = nms(detection["boxes"], detection["scores"], 0.5)
+    best = best[detection["scores"][best] >= CONFIDENT]
+    return {name: values[best] for name, values in detection.items()}
+
+
 def _along(detection: dict[str, Tensor], steps: int) -> Tensor:
     """Boxes (N, steps, 4) at l = 0..steps-1; a detector without trajectories holds them still."""
     key = detection["boxes"][:, None]
@@ -106,14 +116,10 @@ def _example(
     tracks, names = videos.tracks(video), videos.facts.class_names
     index = range(time, time + keyframe_step + 1)
     frames = [videos.frame(video, t) for t in index]
-    first, last = (_detect(model, frames[i], device) for i in (0, -1))
-    confident = first["scores"] >= CONFIDENT
-    found = list(_along(first, keyframe_step)[confident].unbind(1))
-    labels, scores = [first["labels"][confident]] * keyframe_step, [first["scores"][confident]] * keyframe_step
-    confident = last["scores"] >= CONFIDENT
-    found, labels, scores = (
-        [*part, last[key][confident]] for part, key in ((found, "boxes"), (labels, "labels"), (scores, "scores"))
-    )
+    first, last = (_shown(_detect(model, frames[i], device)) for i in (0, -1))
+    found = [*_along(first, keyframe_step).unbind(1), last["boxes"]]
+    labels = [first["labels"]] * keyframe_step + [last["labels"]]
+    scores = [first["scores"]] * keyframe_step + [last["scores"]]
     shrunk, scale = _shrink(torch.stack(frames))
     return Example.of(
         shrunk,
