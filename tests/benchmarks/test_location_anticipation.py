@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from efficiency_bench.memory import peak_live_bytes, saved_bytes
 from location_anticipation import DetectorConfig, TrajectoryHead, build_detector
 from location_anticipation.losses import trajectory_loss
 from location_anticipation.offsets import CoderSpace, ImageSpace
+from location_anticipation.peers import PeerConfig, build_peer, video_method
 from location_anticipation.video import VideoDetector
 
 FEATURES, HORIZON, BOXES = 256 * 7 * 7, 8, 100
@@ -48,6 +50,23 @@ def test_detector(benchmark: BenchmarkFixture, device: torch.device, step: int) 
         benchmark.extra_info["peak_live_bytes"] = peak_live_bytes(lambda: model([clip[0]]))
     timed(benchmark, lambda: list(detector(clip)), device, rounds=10)
     assert len(list(detector(clip))) == step
+
+
+@pytest.mark.parametrize("method", ["key_boxes_copied", "constant_velocity", "dff", "fgfa", "selsa"])
+def test_peer(benchmark: BenchmarkFixture, device: torch.device, method: str) -> None:
+    """Two frames of an endless stream, in the steady state of each method; small windows and flow networks."""
+    torch.manual_seed(0)
+    detector = DetectorConfig(
+        num_classes=10, backbone="resnet18", horizon=0, min_size=128, max_size=128, proposals_test=100
+    )
+    config = PeerConfig(
+        method, detector, keyframe_step=2, window=1, references=2, flow_width=0.25, embedding_width=0.25
+    )
+    model = build_peer(config).to(device).eval()
+    stream = video_method(config, model)(cycle(torch.rand(4, 3, 128, 128, device=device)))
+    benchmark.extra_info["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    timed(benchmark, lambda: [next(stream) for _ in range(2)], device, rounds=10)
+    assert next(stream).index % 2 == 0, "two frames a call, none left out"
 
 
 @pytest.mark.parametrize("formulation", ["fused", "plain"])
