@@ -1,6 +1,7 @@
 """`effbench`: real runs at the smallest scale, and wrong input in one line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,21 @@ def test_checkpoints_of_other_source_code_are_not_continued(
     assert "the source has changed" in caplog.text
 
 
+def test_a_run_on_changed_data_starts_over(digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, out = tmp_path / digits.name, tmp_path / "run.json"
+    shutil.copytree(digits, folder)
+    assert train(folder, out) == 0
+    before, digest = load_record(out).run_id, load_record(out).data["moving_digits"]["digest"]
+    build(get_generator("moving-digits"), MovingDigitsConfig(train=10, test=10, speed=1.0), folder)
+    assert train(folder, out) == 0, "the same run id, other content"
+    assert load_record(out).run_id == before and load_record(out).data["moving_digits"]["digest"] != digest
+    assert "the data has changed" in caplog.text
+    (tmp_path / "run" / "data.json").unlink()  # a run of before data were noted
+    stamp = (tmp_path / "run" / "training.pt").stat().st_mtime_ns
+    assert train(folder, out) == 0
+    assert (tmp_path / "run" / "training.pt").stat().st_mtime_ns == stamp
+
+
 def test_a_folder_that_is_not_the_runs_own_is_left_alone(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +191,18 @@ def test_wrong_use_is_one_line_and_status_2(digits: Path, tmp_path: Path, capsys
                 "--out",
                 out,
             ],
+        ),
+        ("keyframe_step 8 needs 7", ["run", name, "--set", "horizon=4", "--out", out]),
+        ("steps 8 needs 7", ["measure", "video_speed_accuracy", "--set", "horizon=4", "--out", out]),
+        ("timed_videos must be", ["measure", "video_speed_accuracy", "--set", "timed_videos=0", "--out", out]),
+        ("keyframe_steps 8 needs 7", ["measure", "video_detection_speed", "--set", "horizon=4", "--out", out]),
+        (
+            "backbone must be one of",
+            ["run", name, "--set", "backbone=resnet19", "--data", f"moving_digits={digits}", "--out", out],
+        ),
+        (
+            "window must be at least 1",
+            ["run", "peer_detection", "--set", "window=0", "--data", f"moving_digits={digits}", "--out", out],
         ),
         ("no such folder", ["run", name, "--data", f"moving_digits={tmp_path / 'none'}", "--out", out]),
         ("build it again", ["run", name, "--data", f"moving_digits={broken}", "--out", out]),

@@ -161,6 +161,7 @@ def test_unusable_input(tmp_path: Path, write_tracks: Write, checkpoint: Path, r
     data, odd = write_tracks(), tmp_path / "odd"
     odd.write_bytes(b"odd")
     three = write_tracks("three.h5", attributes={"class_names": json.dumps(["a", "b", "c"])})
+    other = write_tracks("other.h5", attributes={"class_names": json.dumps(["filled", "round"])})
     for arguments, message in (
         (["train", tmp_path / "none.h5", "--out", tmp_path / "run"], "none.h5: no such file"),
         (["train", odd, "--out", tmp_path / "run"], "odd: not a readable HDF5 file"),
@@ -168,6 +169,7 @@ def test_unusable_input(tmp_path: Path, write_tracks: Write, checkpoint: Path, r
         (["evaluate", odd, data], "odd: not a readable checkpoint"),
         (["evaluate", checkpoint, odd], "odd: not a readable HDF5 file"),
         (["evaluate", checkpoint, three], "detector.pt knows 2 classes"),
+        (["evaluate", checkpoint, other], "class 2 of"),
         (["evaluate", checkpoint, data, "--keyframe-step", 5], "keyframe_step 5 needs boxes at l = 1..4"),
         (["evaluate", checkpoint, data, "--keyframe-step", 0], "keyframe_step must be at least 1, got 0"),
     ):

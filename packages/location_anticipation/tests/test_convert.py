@@ -136,7 +136,7 @@ def test_cocovid_as_a_command(tmp_path: Path, run: Run) -> None:
     assert status == 0
     assert printed.splitlines() == [
         "2 videos, 3 images, 3 boxes, 2 classes",
-        f"{tmp_path / 'out.json'} (train and evaluate with --images {tmp_path})",
+        f"{tmp_path / 'out.json'} (train and evaluate with --images {tmp_path}, or where those of {tmp_path / 'in.json'} are)",
     ]
     assert json.loads((tmp_path / "out.json").read_text()) == select(content())
 
@@ -156,6 +156,7 @@ def test_errors_are_one_line_and_leave_no_file(tmp_path: Path, vid: Path, run: R
         (["ilsvrc-vid", vid, "--split", "val"], "VID/val: no annotations; expected the layout of ILSVRC2015 VID"),
         (["ilsvrc-vid", vid, "--split", "train", "--fps", 2], "--fps is no option of ilsvrc-vid"),
         (["ilsvrc-vid", vid, "--split", "train", "--classes", "cat"], "--classes: 'cat' is none of airplane, antelope"),
+        (["ilsvrc-vid", vid, "--split", "train", "--classes", ","], "no video is left of these classes"),
         (["ilsvrc-vid", vid, "--split", "train", "--list", tmp_path / "no.txt"], "no.txt: no such file; expected a list"),
         (["ilsvrc-det", vid, "--split", "train"], "DET/train: no annotations"),
         (["youtube-bb", vid, "--split", "train"], "frames: no such folder; expected a folder of frames"),

@@ -160,7 +160,7 @@ def test_boxes_without_an_area_are_counted(vid: Path, caplog: pytest.LogCaptureF
     [
         ("", r"list\.txt: is empty; expected a list of VID videos"),
         ("\n \n", r"list\.txt: is empty"),
-        (f"{A} 1 1 3\n{A} 1 3\n", r"list\.txt:2: expected 4 columns \(folder, number, frame, length\), got 3"),
+        (f"{A} 1 1 3\n{A} 1 3\n", r"list\.txt:2: expected 4 columns \(folder, number, frame, length\) or 2 .*, got 3"),
         (f"{A} 1 1 3\n\n{A} 1 x 3\n", r"list\.txt:3: the frame number must be a whole number of 0 or more, got 'x'"),
         (f"{A} 1 1 -3\n", r"list\.txt:1: the length must be a whole number of 0 or more, got '-3'"),
         (f"{A} 1 1 0\n", r"list\.txt:1: the length must be at least 1, got 0"),
@@ -279,3 +279,21 @@ def test_malformed_det(det: Path) -> None:
     (det / "Data" / "DET" / f"{D}.JPEG").unlink()
     with pytest.raises(UsageError, match=r"10011\.JPEG: no such image \(.*30classes\.txt:1\)"):
         convert_det(det, "train")
+
+
+def test_a_list_of_frames_with_two_columns(vid: Path) -> None:
+    frames = vid / "frames.txt"
+    frames.write_text(f"{C}/000000 1\n{C}/000001 2\n")
+    assert convert_vid(vid, "val", list_file=frames)["images"] == convert_vid(vid, "val")["images"]
+    frames.write_text(f"{C.removeprefix('val/')}/000001 2\n")
+    (image,) = convert_vid(vid, "val", list_file=frames)["images"]
+    assert (image["frame_id"], image["file_name"]) == (1, f"{C}/000001.JPEG")
+    frames.write_text(f"{C}/000001 2\n{C}/000001 2\n")
+    with pytest.raises(UsageError, match=r"frames.txt:2: the frames of a video must rise, got .*000001 after 000001"):
+        convert_vid(vid, "val", list_file=frames)
+
+
+def test_an_object_is_once_in_a_frame(vid: Path) -> None:
+    add(vid, "VID", f"{C}/000001", [(FOX, 3, (1, 1, 9, 9)), (DOG, 3, (1, 1, 9, 9)), (FOX, 3, (2, 2, 9, 9))], (24, 32))
+    with pytest.raises(UsageError, match=rf"000001.xml:12: <trackid> 3 is there twice, of {FOX}"):
+        convert_vid(vid, "val")

@@ -148,3 +148,10 @@ def test_malformed_sizes(root: Path, tmp_path: Path, text: str, message: str) ->
     (tmp_path / "sizes.csv").write_text(text)
     with pytest.raises(UsageError, match=message):
         convert_youtube_bb(root, "train", sizes=tmp_path / "sizes.csv")
+
+
+def test_times_halfway_between_two_frames_are_of_the_later_one(root: Path) -> None:
+    row = "AAB6lO-XiKE,{},0,person,0,present,0.1,0.5,0.2,0.6\n"
+    (root / "yt_bb_detection_train.csv").write_text("".join(row.format(time) for time in (237500, 238500, 239500)))
+    images = convert_youtube_bb(root, "train")["images"]
+    assert [image["file_name"][-10:] for image in images] == ["000238.jpg", "000239.jpg", "000240.jpg"]

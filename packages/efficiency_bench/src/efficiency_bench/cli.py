@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> None:
     facts = {name: data_facts(name, folder) for name, folder in data.items()}
     sources = {package: source_digest(package) for package in _packages(experiment)}
     folder = options.out.with_suffix("")
-    _drop_stale_work(folder, sources)
+    _drop_stale_work(folder, sources, {name: fact["digest"] for name, fact in facts.items()})
     context = experiments.Context(data, device, options.seed, folder, images)
     started, clock = datetime.now(UTC), time.perf_counter()
     outcome = experiment.function(settings, context)
@@ -162,18 +162,20 @@ def _run(options: argparse.Namespace) -> None:
         print(f"{name:28s} {metric.value:.4f} {metric.unit}")
 
 
-def _drop_stale_work(folder: Path, sources: dict[str, str]) -> None:
-    """Remove what an earlier start left in ``folder`` if it was made by other source code of the method.
+def _drop_stale_work(folder: Path, sources: dict[str, str], data: dict[str, str]) -> None:
+    """Remove what an earlier start left in ``folder`` if it was made by other source code of the method, or of other data.
 
     A checkpoint of old code under a record of new code would be a lie. The bench's own source does not count: it trains
-    nothing.
+    nothing. ``data`` is the digest of each data set; runs begun before these were noted have none to compare.
     """
     method = {package: digest for package, digest in sources.items() if package != "efficiency_bench"}
-    note = folder / "sources.json"
+    note, data_note = folder / "sources.json", folder / "data.json"
     if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) == method:
+        same_source = json.loads(note.read_text(encoding="utf-8")) == method
+        if same_source and (not data_note.exists() or json.loads(data_note.read_text(encoding="utf-8")) == data):
             return
-        logging.getLogger(__name__).warning("the source has changed since %s was begun: starting over", folder)
+        what = "data" if same_source else "source"
+        logging.getLogger(__name__).warning("the %s has changed since %s was begun: starting over", what, folder)
         shutil.rmtree(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
@@ -181,6 +183,7 @@ def _drop_stale_work(folder: Path, sources: dict[str, str]) -> None:
         )
     if method:
         write_json(note, method)
+        write_json(data_note, data)
 
 
 def _tabulate(options: argparse.Namespace) -> None:

@@ -298,6 +298,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{options.checkpoint} knows {len(class_names)} classes, {options.data} has {len(videos.facts.class_names)}"
         )
+    for label, (known, there) in enumerate(zip(class_names, videos.facts.class_names, strict=True), start=1):
+        if known != there:
+            raise UsageError(f"class {label} of {options.checkpoint} is {known!r}, of {options.data} {there!r}")
     metrics = options.metric or ["coco"]
     flavours = [m for m in ("coco", "voc", "ilsvrc") if m in metrics or "all" in metrics]
     speed = ([f for f in flavours if f != "coco"] or ["ilsvrc"]) if options.motion_split else []

@@ -127,7 +127,7 @@ def select(content: Content, classes: Sequence[str] | None = None) -> Content:
     wanted = set(video_of.values()) if classes is None else {video_of[entry["image_id"]] for entry in boxes}
     videos = [entry for entry in content["videos"] if entry["id"] in wanted]
     if not videos:
-        raise UsageError("no video is left of these classes" if classes else "no video has an image")
+        raise UsageError("no video has an image" if classes is None else "no video is left of these classes")
     new_video = {entry["id"]: number for number, entry in enumerate(videos, start=1)}
     images = [entry for entry in content["images"] if entry["video_id"] in new_video]
     images.sort(key=lambda entry: (new_video[entry["video_id"]], entry["frame_id"]))

@@ -51,5 +51,6 @@ def run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     made = convert(options.format, options.root, options.out, split=options.split, classes=options.classes, **given)
     print(f"{made.videos} videos, {made.frames} images, {made.boxes} boxes, {made.classes} classes")
-    print(f"{made.path} (train and evaluate with --images {made.images})")
+    elsewhere = f", or where those of {options.root} are" if options.format == "cocovid" else ""
+    print(f"{made.path} (train and evaluate with --images {made.images}{elsewhere})")
     return 0

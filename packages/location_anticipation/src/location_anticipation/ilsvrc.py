@@ -98,9 +98,13 @@ def convert_vid(root: str | Path, split: str, *, list_file: str | Path | None = 
                 raise UsageError(f"{file}: no such image ({snippet.where})")
             more = {"is_vid_train_frame": frame in keyframes} if keyframes else {}
             image = builder.add_image(video, frame, f"{name}.JPEG", here, **more)
+            tracks = set()
             for thing in document.things(tracked=True):
                 if thing.wordnet not in _ID:
                     raise document.error("name", f"{thing.wordnet!r} is none of the 30 classes of VID", thing.wordnet)
+                if (thing.wordnet, thing.track) in tracks:
+                    raise document.error("trackid", f"{thing.track} is there twice, of {thing.wordnet}", thing.track)
+                tracks.add((thing.wordnet, thing.track))
                 flat += not _add(builder, video, image, thing)
     return _finish(builder, flat)
 
@@ -187,16 +191,24 @@ def _find_list(root: Path, task: str, split: str, given: str | Path | None) -> P
 
 
 def _listed_snippets(path: Path, split: str) -> list[_Snippet]:
-    """Rows ``folder ignored frame length`` (VID_train_15frames: frame from 1; VID_val_videos: 0) or
-    ``folder/000000 ignored frame length`` (VID_val_frames)."""
+    """Rows ``folder ignored frame length`` (VID_train_15frames: frame from 1; VID_val_videos: 0), or one for every frame
+    (VID_val_frames), ``folder/000000 number`` or ``folder/000000 ignored frame length``."""
     snippets: dict[str, _Snippet] = {}
     for line, text in text_lines(path, "a list of VID videos"):
         where = f"{path}:{line}"
         row = text.split()
-        if len(row) != 4:
-            raise UsageError(f"{where}: expected 4 columns (folder, number, frame, length), got {len(row)}")
         folder, is_frame = re.subn(r"/\d{6}$", "", row[0])
         folder = folder if folder.startswith(f"{split}/") else f"{split}/{folder}"
+        if is_frame and len(row) == 2:
+            frames = snippets.setdefault(folder, _Snippet(folder, where, [])).frames
+            if frames and int(row[0][-6:]) <= frames[-1]:
+                raise UsageError(f"{where}: the frames of a video must rise, got {row[0]} after {frames[-1]:06d}")
+            frames.append(int(row[0][-6:]))
+            continue
+        if len(row) != 4:
+            raise UsageError(
+                f"{where}: expected 4 columns (folder, number, frame, length) or 2 (folder/000000, number), got {len(row)}"
+            )
         frame, length = whole(row[2], where, "the frame number"), whole(row[3], where, "the length")
         if length == 0:
             raise UsageError(f"{where}: the length must be at least 1, got 0")

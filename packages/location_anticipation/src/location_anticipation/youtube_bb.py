@@ -7,7 +7,7 @@ The table has no header and ten columns: youtube_id, timestamp_ms, class_id, cla
 (``present`` or ``absent``), xmin, xmax, ymin, ymax, relative to the image. Annotations come once a second. Videos are
 not part of the set: whoever has them extracts F frames a second, counted from 0, for example with
 ``ffmpeg -i VIDEO -vf fps=F -start_number 0 frames/YOUTUBE_ID/%06d.jpg``, and says ``--fps F``. Frame k shows the time
-k/F, so the annotation at timestamp t is of frame round(t F / 1000). With F above 1 the frames in between, where they are
+k/F, so the annotation at timestamp t is of frame floor(t F / 1000 + 1/2). With F above 1 the frames in between, where they are
 there, are listed as not annotated.
 
 Videos without a folder of frames are left out, since many are gone from YouTube; how many is logged. With a table of
@@ -20,6 +20,7 @@ A video is cut wherever it is not annotated for more than 1.5 seconds; each piec
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ def _annotations(path: Path, fps: float, there: set[str]) -> tuple[dict[str, Fra
         if names.setdefault(kind, row[3]) != row[3] or not row[3]:
             raise UsageError(f"{where}: class {kind} is called {row[3]!r} here and {names[kind]!r} before")
         box = _box(row, where)
-        frame = round(whole(row[1], where, "timestamp_ms") * fps / 1000)
+        frame = math.floor(whole(row[1], where, "timestamp_ms") * fps / 1000 + 0.5)  # round() takes halves to even ones
         if video not in there:
             left_out.add(video)
             continue

@@ -1,6 +1,7 @@
 """What an experiment is to the bench: settings, a function, and what it reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,29 @@ import torch
 from numpy.typing import NDArray
 
 from ..data_files import split_files
+from ..errors import UsageError
 from ..records import Metric
+
+
+@contextmanager
+def checking(what: str) -> Iterator[None]:
+    """Tell a value that a method package's configuration refuses as wrong usage; ``what`` opens the message."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}") from error
+
+
+def check_step(name: str, step: int, horizon: int) -> None:
+    """Refuse a keyframe step, set as ``name``, that is not 1 to horizon + 1; with horizon 0 boxes stand still for any time.
+
+    Raises:
+        ValueError: what was expected and what came.
+    """
+    if step < 1:
+        raise ValueError(f"{name} must be at least 1, got {step}")
+    if horizon and step - 1 > horizon:
+        raise ValueError(f"{name} {step} needs {step - 1} anticipated steps, but horizon is {horizon}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from ..records import Metric
-from .base import Context, Experiment, Outcome
+from .base import Context, Experiment, Outcome, checking
 from .video_detection import DATA, EPOCH, Recipe, detector_config, open_split, score_metrics, train_config, train_time
 
 BETWEEN_KEYFRAMES = {"copied": "key_boxes_copied", "velocity": "constant_velocity", "interpolated": "interpolation"}
@@ -41,15 +41,16 @@ def run(settings: Settings, context: Context) -> Outcome:
 
     training, test = open_split(context, "train"), open_split(context, "test")
     recipe = train_config(settings, context.seed)
-    peer = PeerConfig(
-        method=settings.method,
-        detector=detector_config(settings, training),
-        keyframe_step=settings.keyframe_step,
-        window=settings.window,
-        references=settings.references,
-        flow_width=settings.flow_width,
-        embedding_width=settings.embedding_width,
-    )
+    with checking("settings of the method"):
+        peer = PeerConfig(
+            method=settings.method,
+            detector=detector_config(settings, training),
+            keyframe_step=settings.keyframe_step,
+            window=settings.window,
+            references=settings.references,
+            flow_width=settings.flow_width,
+            embedding_width=settings.embedding_width,
+        )
     data = training_data(training, peer)
     weights = settings.backbone_weights or None
     trained = train(data, peer, recipe, context.folder, device=context.device.type, backbone_weights=weights)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..records import Metric
-from .base import Context, Experiment, Outcome
+from .base import Context, Experiment, Outcome, check_step, checking
 from .detection_examples import detection_examples
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class Settings(Anticipation):
     keyframe_step: int = 8
     """Evaluation runs the network on every so many frames."""
 
+    def __post_init__(self) -> None:
+        check_step("keyframe_step", self.keyframe_step, self.horizon)
+
 
 def run(settings: Settings, context: Context) -> Outcome:
     """Train on the train split (resuming what `context.folder` holds), evaluate on the test split."""
@@ -180,20 +183,21 @@ def detector_config(recipe: Recipe, videos: Videos) -> DetectorConfig:
                 "class_agnostic",
             )
         }
-    return DetectorConfig(
-        num_classes=len(videos.facts.class_names),
-        backbone=recipe.backbone,
-        channels=recipe.channels,
-        representation=recipe.representation,
-        min_size=recipe.min_size,
-        max_size=recipe.max_size,
-        rois_per_image=recipe.rois_per_image,
-        proposals_train=2 * recipe.proposals,
-        proposals_test=recipe.proposals,
-        detections_per_image=recipe.detections,
-        box_beta=recipe.box_beta,
-        **anticipation,
-    )
+    with checking("settings of the detector"):
+        return DetectorConfig(
+            num_classes=len(videos.facts.class_names),
+            backbone=recipe.backbone,
+            channels=recipe.channels,
+            representation=recipe.representation,
+            min_size=recipe.min_size,
+            max_size=recipe.max_size,
+            rois_per_image=recipe.rois_per_image,
+            proposals_train=2 * recipe.proposals,
+            proposals_test=recipe.proposals,
+            detections_per_image=recipe.detections,
+            box_beta=recipe.box_beta,
+            **anticipation,
+        )
 
 
 def training_keyframes(settings: Anticipation, training: Videos, seed: int) -> Keyframes:
@@ -201,27 +205,29 @@ def training_keyframes(settings: Anticipation, training: Videos, seed: int) -> K
     from location_anticipation.data import Keyframes
     from location_anticipation.videos import Sparse
 
-    return Keyframes(
-        Sparse(training, settings.label_step) if settings.label_step > 1 else training,
-        horizon=settings.horizon,
-        motion=settings.motion,
-        seed=seed,
-        keyframe_step=settings.train_keyframe_step,
-    )
+    with checking("settings of the keyframes"):
+        return Keyframes(
+            Sparse(training, settings.label_step) if settings.label_step > 1 else training,
+            horizon=settings.horizon,
+            motion=settings.motion,
+            seed=seed,
+            keyframe_step=settings.train_keyframe_step,
+        )
 
 
 def train_config(recipe: Recipe, seed: int) -> TrainConfig:
     """The training of a recipe."""
     from location_anticipation.training import TrainConfig
 
-    return TrainConfig(
-        iterations=recipe.iterations,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        schedule=recipe.schedule,
-        seed=seed,
-        precision=recipe.precision,
-    )
+    with checking("settings of the training"):
+        return TrainConfig(
+            iterations=recipe.iterations,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            schedule=recipe.schedule,
+            seed=seed,
+            precision=recipe.precision,
+        )
 
 
 def train_time(seconds_per_keyframe: float, training: Videos, keyframe_step: int) -> Metric:

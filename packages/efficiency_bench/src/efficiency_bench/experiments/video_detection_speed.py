@@ -14,7 +14,7 @@ from ..flops import count_macs, cross_check
 from ..memory import saved_bytes
 from ..records import Metric
 from ..speed import interleave, protocol, ratio
-from .base import Context, Experiment, Outcome
+from .base import Context, Experiment, Outcome, check_step, checking
 
 if TYPE_CHECKING:
     from location_anticipation import AnticipationRCNN
@@ -54,6 +54,11 @@ class Settings:
     warmup: int = 2
     """Untimed calls of each candidate before."""
 
+    def __post_init__(self) -> None:
+        for step in self.keyframe_steps:
+            check_step("keyframe_steps", step, self.horizon)
+        check_step("peer_step", self.peer_step, 0)
+
 
 def detectors(settings: Settings, seed: int) -> tuple[AnticipationRCNN, AnticipationRCNN]:
     """The per-frame detector and the same one, sharing every weight, with a trajectory head.
@@ -65,16 +70,17 @@ def detectors(settings: Settings, seed: int) -> tuple[AnticipationRCNN, Anticipa
     """
     from location_anticipation import DetectorConfig, build_detector
 
-    config = DetectorConfig(
-        num_classes=settings.classes,
-        horizon=settings.horizon,
-        backbone=settings.backbone,
-        fpn=settings.fpn,
-        min_size=min(settings.height, settings.width),
-        max_size=max(settings.height, settings.width),
-        proposals_train=2000,
-        proposals_test=settings.proposals,
-    )
+    with checking("settings of the detector"):
+        config = DetectorConfig(
+            num_classes=settings.classes,
+            horizon=settings.horizon,
+            backbone=settings.backbone,
+            fpn=settings.fpn,
+            min_size=min(settings.height, settings.width),
+            max_size=max(settings.height, settings.width),
+            proposals_train=2000,
+            proposals_test=settings.proposals,
+        )
     torch.manual_seed(seed)
     anticipating = build_detector(config)
     norms = [module for module in anticipating.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -121,13 +127,14 @@ def run(settings: Settings, context: Context) -> Outcome:
         units[f"step{step}"] = step
     networks: dict[str, AnticipationRCNN] = {}
     for name in settings.peers:
-        peer = PeerConfig(
-            method=name,
-            detector=plain.config,
-            keyframe_step=settings.peer_step,
-            window=settings.window,
-            references=settings.references,
-        )
+        with checking("settings of the peers"):
+            peer = PeerConfig(
+                method=name,
+                detector=plain.config,
+                keyframe_step=settings.peer_step,
+                window=settings.window,
+                references=settings.references,
+            )
         networks[name] = peer_network(peer, plain).to(context.device)
         covered = 1 if name in ("fgfa", "selsa") else settings.peer_step
         # What looks ahead or back reaches its steady state when its window is full.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..flops import count_macs
 from ..records import Metric
 from ..speed import interleave, protocol, ratio
-from .base import Context, Experiment, Outcome
+from .base import Context, Experiment, Outcome, check_step
 from .video_detection import DATA, Anticipation, detector_config, open_split, train_config, training_keyframes
 
 if TYPE_CHECKING:
@@ -35,6 +35,18 @@ class Settings(Anticipation):
     """Rounds of the interleaved timing."""
     warmup: int = 1
     """Untimed calls of each candidate before."""
+
+    def __post_init__(self) -> None:
+        # The training comes first: what would stop the run after it is refused before.
+        if self.horizon < 1 or not self.steps:
+            raise ValueError(f"expected a horizon of at least 1 and steps, got {self.horizon} and {list(self.steps)}")
+        for step in self.steps:
+            check_step("steps", step, self.horizon)
+        if negative := [tolerance for tolerance in self.tolerances if not tolerance >= 0]:
+            raise ValueError(f"tolerances must be 0 or more, got {negative[0]}")
+        for name, least in (("timed_videos", 1), ("rounds", 1), ("warmup", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 def run(settings: Settings, context: Context) -> Outcome:
