@@ -138,3 +138,26 @@ def test_flownet_learns_a_shift() -> None:
 def test_half_size_is_the_mean_of_four() -> None:
     image = torch.arange(24.0).reshape(1, 1, 4, 6)
     assert half_size(image).tolist() == [[[[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]]]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 32)])
+def test_gradients_in_bfloat16_hold_nothing_that_lay_in_memory(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = FlowNetS(0.25)
+    frames = torch.randn(2, 2, 3, *size)
+
+    def gradients() -> dict[str, Tensor]:
+        for count in (1_000, 10_000, 100_000, 600_000, 1_200_000, 2_400_000):
+            for many in [torch.full((count,), float("nan")) for _ in range(8)]:
+                del many
+        network.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, known = network(*frames)
+        known.float().square().sum().backward()
+        return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+    first = gradients()
+    assert all(value.isfinite().all() for value in first.values())
+    for _ in range(5):
+        again = gradients()
+        assert [name for name in first if not torch.equal(first[name], again[name])] == []

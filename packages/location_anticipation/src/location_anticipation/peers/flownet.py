@@ -80,5 +80,19 @@ def half_size(images: Tensor) -> Tensor:
     return F.avg_pool2d(images, 2, ceil_mode=True)
 
 
+class _Convolution(nn.Conv2d):
+    """A convolution that strides over a map of a single row or column in float32, under autocast as well.
+
+    On the CPU, torch 2.15 leaves whatever memory held in the bfloat16 gradient of those weights that never meet such a map
+    (conv6 has one place for frames of 64 pixels). They do not matter, but the norm that gradients are clipped to does.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if max(self.stride) > 1 and min(input.shape[-2:]) == 1:
+            with torch.autocast(input.device.type, enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2), nn.LeakyReLU(0.1))
+    return nn.Sequential(_Convolution(inputs, outputs, kernel, stride, padding=kernel // 2), nn.LeakyReLU(0.1))
