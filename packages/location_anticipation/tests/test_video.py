@@ -132,6 +132,12 @@ def test_score_threshold_keeps_scores_at_and_above_it() -> None:
     assert key.labels.tolist() == later.labels.tolist() == [2, 3]
 
 
+@pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])
+def test_a_score_threshold_that_is_no_score_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="score_threshold must be 0 to 1"):
+        VideoDetector(SquareDetector(), 1, score_threshold=threshold)
+
+
 def test_no_objects() -> None:
     results = list(VideoDetector(SquareDetector(), 3)([torch.zeros(3, HEIGHT, WIDTH)] * 4))
     assert [result.boxes.shape for result in results] == [(0, 4)] * 4

@@ -91,7 +91,8 @@ class VideoDetector:
             IoU first; any other box gets a new number.
 
     Raises:
-        ValueError: if ``keyframe_step`` is below 1 or needs more steps than the model anticipates.
+        ValueError: if ``keyframe_step`` is below 1 or needs more steps than the model anticipates, or the score threshold
+            is not in 0..1.
     """
 
     def __init__(
@@ -116,6 +117,8 @@ class VideoDetector:
                 f"{name} {largest} leaves {largest - 1} frames between keyframes, but the "
                 f"model anticipates {horizon}: use a {name} of at most {horizon + 1}"
             )
+        if not 0 <= score_threshold <= 1:
+            raise ValueError(f"score_threshold must be 0 to 1, got {score_threshold}")
         self.inference = Inference() if inference is None else inference
         self.model = self.inference.prepare(model if device is None else model.to(device))
         self.device = device
