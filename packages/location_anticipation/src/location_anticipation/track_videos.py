@@ -12,14 +12,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from location_anticipation.errors import UsageError
 from location_anticipation.videos import Facts, Tracks
+
+if TYPE_CHECKING:
+    import h5py  # at run time where a file is opened: the detector alone does without
 
 __all__ = ["TrackFacts", "TrackVideos"]
 
@@ -48,6 +51,8 @@ class TrackVideos:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        import h5py
+
         self._file: h5py.File | None = None
         if not self.path.is_file():
             raise UsageError(f"{self.path}: no such file; expected a track-video HDF5 file")
@@ -94,6 +99,8 @@ class TrackVideos:
         """
         try:
             if self._file is None:
+                import h5py
+
                 self._file = h5py.File(self.path, "r")
             pixels = self._file["video"][video, index]
         except (OSError, KeyError, RuntimeError) as error:
@@ -105,6 +112,8 @@ class TrackVideos:
 
 
 def _check_arrays(path: Path, file: h5py.File) -> None:
+    import h5py
+
     if file.attrs.get("format") != "track-video":
         raise UsageError(f"{path}: not a track-video file (its attribute 'format' is {file.attrs.get('format')!r})")
     wanted = _ARRAYS | {name: kind for name, kind in _OPTIONAL.items() if name in file}
