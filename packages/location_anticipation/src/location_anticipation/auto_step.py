@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from location_anticipation.linking import boxes_at, match_boxes
+from location_anticipation.metrics import paired_iou
 
 __all__ = ["AutoStep", "StepChooser"]
 
@@ -128,7 +129,7 @@ def anticipated_motion(trajectories: Tensor, scores: Tensor, drift: float) -> Te
     motion = drift * torch.arange(steps)
     weight = scores.sum()
     if weight > 0:
-        moved = 1 - _paired_iou(trajectories[:, :1].expand_as(trajectories), trajectories)
+        moved = 1 - paired_iou(trajectories[:, :1].expand_as(trajectories), trajectories)
         motion = motion + (scores[:, None] * moved).sum(0) / weight
     return motion
 
@@ -159,11 +160,3 @@ def surprise(
 
 def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
-
-
-def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
-    common = sides.prod(-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1) for boxes in (a, b)]
-    union = areas[0] + areas[1] - common
-    return torch.where(union > 0, common / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
