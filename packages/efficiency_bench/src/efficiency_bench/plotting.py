@@ -22,7 +22,7 @@ TRUE, FOUND = "#1f9e4b", "#e8590c"
 """Colours of true and found boxes."""
 COLOURS = ("#2b6cb0", "#e8590c", "#1f9e4b", "#8e44ad", "#b7950b", "#555555")
 """Colours of the series of a curve, in turn."""
-_STYLE: Any = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
@@ -61,7 +61,16 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
             for _, point in points.iterrows():
                 place = (float(point[f"{figure.x}{suffix}"]), float(point[f"{figure.y}{suffix}"]))
                 text = _cost_text(point, figure, columns) if not suffix else f"{point['point']} (thesis)"
-                axes.annotate(text, place, (5, 5), textcoords="offset points", fontsize=6.5, color=colour)
+                below = number % 2  # neighbouring series write on opposite sides of their points
+                axes.annotate(
+                    text,
+                    place,
+                    (5, -5 if below else 5),
+                    va="top" if below else "bottom",
+                    textcoords="offset points",
+                    fontsize=6.5,
+                    color=colour,
+                )
     if not drawn:
         raise WorkError(f"figure {figure.number}: no point has both a {figure.x} and a {figure.y}: nothing to draw")
     axes.set_xlabel(_axis_label(columns[figure.x]))
@@ -85,7 +94,7 @@ def draw_frames(figure: Figure, examples: Mapping[str, Example | None]) -> Canva
     columns = max(counts)
     in_a_row = columns == 1
     rows, columns = (1, len(figure.panels)) if in_a_row else (len(figure.panels), columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(
             figsize=(max(2.0 * columns, 4.0), 2.3 * rows + 0.4) if not in_a_row else (3.2 * columns + 0.8, 3.6),
             layout="constrained",
@@ -132,7 +141,7 @@ def save_figure(canvas: Canvas, frame: pd.DataFrame, out: Path) -> list[Path]:
         WorkError: one of them cannot be written; then none is replaced.
     """
     paths = [out.with_suffix(suffix) for suffix in (".svg", ".png", ".csv")]
-    style: Any = {**_STYLE, "svg.hashsalt": out.stem}
+    style: Any = {**STYLE, "svg.hashsalt": out.stem}
     with atomic_write(paths[0]) as svg, atomic_write(paths[1]) as png, atomic_write(paths[2]) as csv:
         with matplotlib.rc_context(style):
             canvas.savefig(svg, format="svg", metadata={"Date": None})
@@ -142,7 +151,7 @@ def save_figure(canvas: Canvas, frame: pd.DataFrame, out: Path) -> list[Path]:
 
 
 def _canvas(width: float, height: float) -> tuple[Canvas, Axes]:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(width, height), layout="constrained")
         return canvas, canvas.subplots()
 
