@@ -1,15 +1,16 @@
 """Small generated video data sets in which every factor is known.
 
-``build`` makes the files of a data set, ``TrackVideoFile`` reads them; a generator's own module
-(``moving_digits``) has its configuration and its pure ``generate``.
+``build`` makes the files of a data set, ``TrackVideoFile`` and ``LabelVideoFile`` read them; a generator's own module
+(``moving_digits``, ``move4mnist``) has its configuration and its pure ``generate``.
 """
 
 from .building import build
 from .digits import Digits, load_digits
 from .errors import BuildError, InputError
 from .generator import Field, Generator, Sample
+from .move4mnist import Move4MNISTConfig
 from .moving_digits import MovingDigitsConfig
-from .reader import SampleFile, TrackVideoFile
+from .reader import LabelVideoFile, SampleFile, TrackVideoFile
 from .registry import get as get_generator
 from .registry import names as generator_names
 from .tracks import no_motion_iou
@@ -20,6 +21,8 @@ __all__ = [
     "Field",
     "Generator",
     "InputError",
+    "LabelVideoFile",
+    "Move4MNISTConfig",
     "MovingDigitsConfig",
     "Sample",
     "SampleFile",

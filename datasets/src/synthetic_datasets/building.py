@@ -37,7 +37,7 @@ def build(
     """
     if workers < 1:
         raise InputError(f"workers: expected at least 1, got {workers}")
-    source = generator.load_source(data_root)
+    source = generator.load_source(data_root, config)
     try:
         with staging(out) as folder:
             files = {}
@@ -73,6 +73,7 @@ def file_facts(generator: Generator, config: Any, split: str, source: Source) ->
         "source": source.source,
         "source_credit": source.credit,
         "licence": source.licence,
+        **({"parts": source.parts} if source.parts else {}),
         "class_names": list(generator.class_names),
         "summary": generator.summary,
         "reference": generator.reference,

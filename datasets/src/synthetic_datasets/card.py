@@ -50,7 +50,7 @@ def split_facts(file: SampleFile) -> dict[str, Any]:
     missing = [key for key in ("generator", "class_names", "content_digest") if key not in facts]
     if missing:
         raise InputError(f"{file.path}: has no attribute {', '.join(missing)}; build it with synthdata build")
-    classes = file.read("labels")
+    classes = file.read("labels" if "labels" in file.arrays else "label")
     names = facts["class_names"]
     return facts | {
         "samples": len(file),
@@ -95,6 +95,7 @@ def card(files: Mapping[str, SampleFile]) -> dict[str, Any]:
         "facts": {
             **{key: shared[key] for key in ("generator", "generator_version", "source", "config", "class_names")},
             "seed": shared["config"]["seed"],
+            **({"parts": shared["parts"]} if "parts" in shared else {}),
             "factors": {name: array["description"] for name, array in shared["arrays"].items()},
             "known_shortcuts_and_conventions": shared["notes"],
             "splits": {

@@ -52,6 +52,11 @@ class Digits:
     splits: dict[str, DigitSet]
     """Split name -> its digits; disjoint."""
 
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """None: a picture's number is its place in a published file."""
+        return {}
+
 
 def resolve_data_root(data_root: str | os.PathLike[str] | None) -> Path | None:
     """The folder of real data: the argument, else the ``EFFICIENCY_DATA`` variable, else none.

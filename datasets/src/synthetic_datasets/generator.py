@@ -29,6 +29,8 @@ class Field:
     """Number type as numpy spells it, little-endian: ``|u1``, ``<f4``, ``<i8``, ``|b1``."""
     description: str
     """What it is, with its unit; goes into the card."""
+    gzip: int = 4
+    """How hard its file compresses it, 1 (fastest) to 9."""
 
 
 class Source(Protocol):
@@ -45,6 +47,10 @@ class Source(Protocol):
     @property
     def licence(self) -> str:
         """Address of its licence, which what is made from it is under, too."""
+
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """Array name -> names of the pieces that the array's numbers stand for, where no outside list has them."""
 
 
 class Config(Protocol):
@@ -83,8 +89,8 @@ class Generator:
     """The frozen dataclass of its options; each field's type is ``Annotated`` with a sentence."""
     class_names: tuple[str, ...]
     """Name of class 0, 1, ..."""
-    load_source: Callable[[str | Path | None], Source]
-    """data_root -> the material."""
+    load_source: Callable[[str | Path | None, Any], Source]
+    """(data_root, config) -> the material."""
     generate: Callable[[Any, str, int, Any], Sample]
     """(config, split, index, source) -> sample; pure."""
     layout: Callable[[Any], Mapping[str, Field]]

@@ -60,7 +60,7 @@ def _new_array(file: h5py.File, name: str, field: Field, count: int) -> h5py.Dat
         dtype=field.dtype,
         chunks=(1, *field.shape),
         compression="gzip",
-        compression_opts=4,
+        compression_opts=field.gzip,
         shuffle=True,
     )
     array.attrs["description"] = field.description

@@ -12,6 +12,7 @@ has not shown, and long videos of which only every N-th frame is annotated.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -204,6 +205,11 @@ def paste(frame: NDArray[np.uint8], patch: NDArray[np.uint8], x: int, y: int) ->
     np.maximum(inside, patch[top - y :, left - x :][: inside.shape[0], : inside.shape[1]], out=inside)
 
 
+def load_source(data_root: str | Path | None, config: MovingDigitsConfig) -> Digits:
+    """``digits.load_digits``; which digits there are does not depend on the options."""
+    return load_digits(data_root)
+
+
 def figures(arrays: Mapping[str, Any]) -> dict[str, float]:
     """The thesis's check figure, mean IoU without motion anticipation for T = 8; it needs every frame annotated."""
     if "annotated" in arrays:
@@ -257,7 +263,7 @@ GENERATOR = Generator(
     file_format="track-video",
     config_type=MovingDigitsConfig,
     class_names=CLASS_NAMES,
-    load_source=load_digits,
+    load_source=load_source,
     generate=generate,
     layout=layout,
     figures=figures,

@@ -1,57 +1,49 @@
 """A contact sheet: what a data set looks like, at a glance."""
 
 import math
-import textwrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .errors import InputError
+from .kind_sheet import kind_sheet
 from .reader import SampleFile
+from .sheet import COLOURS, FAINT, GAP, HEADER, LABEL, MARGIN, TEXT, font, new_sheet
 
-ROWS, COLUMNS = 10, 8
-CELL, GAP, MARGIN = 112, 6, 16
-"""Longest side of a frame on the sheet, space between frames, space around; pixels."""
-LABEL, HEADER, LINE = 118, 84, 170
-"""Width of the column of class names, height of the heading, characters in a line of it."""
-
-PAPER, TEXT, FAINT = (250, 250, 248), (30, 30, 34), (120, 120, 126)
-COLOURS = ((255, 176, 0), (100, 190, 255), (240, 90, 150), (120, 220, 120))
-"""Objects of a video in turn; told apart by the colour-blind, too."""
+ROWS, COLUMNS, CELL = 10, 8, 112
+"""Videos on a sheet of tracks, frames of a video, longest side of a frame in pixels."""
 
 
 def contact_sheet(file: SampleFile) -> Image.Image:
-    """The first ten samples of a file, one a row: classes, then eight frames of the video with boxes.
-
-    The line behind a box shows the centres of the object's box since the start of the video.
+    """The first samples of a file, with what is known about them.
 
     Raises:
         InputError: there is no preview for files of this kind, or the file cannot be read.
     """
     facts = file.facts
-    if facts["format"] != "track-video":
+    sheets = {"track-video": track_sheet, "label-video": kind_sheet}
+    if facts["format"] not in sheets:
         raise InputError(f"{file.path}: no preview is known for files of format {facts['format']!r}")
     samples = [file[index] for index in range(min(ROWS, len(file)))]
+    return sheets[facts["format"]](facts, samples, len(file))
+
+
+def track_sheet(facts: dict[str, Any], samples: list[dict[str, NDArray[Any]]], count: int) -> Image.Image:
+    """One video a row: classes, then eight frames of the video with boxes.
+
+    The line behind a box shows the centres of the object's box since the start of the video. A box has the colour of its
+    object, in turn.
+    """
     length, height, width = samples[0]["video"].shape[:3]
     frames = np.unique(np.linspace(0, length - 1, COLUMNS).round().astype(int)).tolist()
     scale = CELL / max(height, width)
     cell = (max(1, round(width * scale)), max(1, round(height * scale)))
-
-    sheet = Image.new(
-        "RGB",
-        (
-            2 * MARGIN + LABEL + len(frames) * (cell[0] + GAP) - GAP,
-            2 * MARGIN + HEADER + len(samples) * (cell[1] + GAP) - GAP,
-        ),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(sheet)
-    _heading(draw, facts, len(file))
+    sheet, draw = new_sheet(len(frames) * (cell[0] + GAP) - GAP, len(samples) * (cell[1] + GAP) - GAP, facts, count)
     for column, frame in enumerate(frames):
         left = MARGIN + LABEL + column * (cell[0] + GAP)
-        draw.text((left, MARGIN + HEADER - 6), f"frame {frame}", FAINT, _font(12), anchor="ls")
+        draw.text((left, MARGIN + HEADER - 6), f"frame {frame}", FAINT, font(12), anchor="ls")
         for row, sample in enumerate(samples):
             top = MARGIN + HEADER + row * (cell[1] + GAP)
             sheet.paste(_frame(sample, frame, cell), (left, top))
@@ -59,19 +51,6 @@ def contact_sheet(file: SampleFile) -> Image.Image:
         middle = MARGIN + HEADER + row * (cell[1] + GAP) + cell[1] // 2
         _row_label(draw, sample, facts["class_names"], row, middle)
     return sheet
-
-
-def _heading(draw: ImageDraw.ImageDraw, facts: dict[str, Any], count: int) -> None:
-    config = facts["config"]
-    options = [f"{key}={_plain(value)}" for key, value in config.items() if value != []]
-    lines = textwrap.wrap(f"{count} videos from {facts['source']} · " + " · ".join(options), LINE)
-    draw.text((MARGIN, MARGIN), f"{facts['name']} {facts['split']}", TEXT, _font(20))
-    for number, line in enumerate(lines[:3]):
-        draw.text((MARGIN, MARGIN + 25 + 13 * number), line, FAINT, _font(11))
-
-
-def _plain(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _row_label(
@@ -83,11 +62,11 @@ def _row_label(
         y = middle - 8 + 16 * (place - (len(shown) - 1) / 2)
         colour = COLOURS[place % len(COLOURS)]
         draw.rectangle((MARGIN, y - 4, MARGIN + 8, y + 4), colour, FAINT)
-        draw.text((MARGIN + 14, y), f"{label} {names[label]}", TEXT, _font(14), anchor="lm")
+        draw.text((MARGIN + 14, y), f"{label} {names[label]}", TEXT, font(14), anchor="lm")
         if "direction" in sample:
             _arrow(draw, (MARGIN + LABEL - 24, y), float(sample["direction"][place]))
     more = f" +{len(labels) - len(shown)}" if len(labels) > len(shown) else ""
-    draw.text((MARGIN + 14, middle + 8 * len(shown) + 4), f"video {row}{more}", FAINT, _font(11), anchor="lm")
+    draw.text((MARGIN + 14, middle + 8 * len(shown) + 4), f"video {row}{more}", FAINT, font(11), anchor="lm")
 
 
 def _arrow(draw: ImageDraw.ImageDraw, at: tuple[float, float], angle: float, length: float = 9) -> None:
@@ -118,7 +97,3 @@ def _frame(sample: dict[str, NDArray[Any]], frame: int, cell: tuple[int, int]) -
 def _dimmed(colour: tuple[int, int, int]) -> tuple[int, int, int]:
     red, green, blue = (value * 6 // 10 for value in colour)
     return red, green, blue
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

@@ -16,7 +16,7 @@ from .hdf5 import FORMAT_VERSION, ContentDigest
 _MEND = "build it again with synthdata build"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 """What h5py raises where the bytes of a file make no sense."""
-_JSON_FACTS = ("config", "class_names", "notes")
+_JSON_FACTS = ("config", "class_names", "notes", "parts")
 
 
 class SampleFile:
@@ -138,6 +138,20 @@ class TrackVideoFile(SampleFile):
 
     file_format = "track-video"
     required = ("video", "boxes", "present", "labels", "tracks")
+
+
+class LabelVideoFile(SampleFile):
+    """Videos of one class each, whose frames are of several kinds. ``file[i]`` is a dict of
+
+    - ``frames`` uint8 (T, H, W)
+    - ``label`` int64 (), class
+    - ``kind`` uint8 (T,): 0 motion, 1 background, 2 black, 3 distractor; only motion frames show the class
+
+    and of the generator's own factors (``target_box``, ``speed``, ``background_clip`` ...).
+    """
+
+    file_format = "label-video"
+    required = ("frames", "label", "kind")
 
 
 def _open_checked(path: Path, file_format: str | None, required: tuple[str, ...]) -> h5py.File:

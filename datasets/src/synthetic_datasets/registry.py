@@ -2,9 +2,10 @@
 
 from .errors import InputError
 from .generator import Generator
+from .move4mnist import GENERATOR as MOVE4MNIST
 from .moving_digits import GENERATOR as MOVING_DIGITS
 
-GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (MOVING_DIGITS,)}
+GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (MOVING_DIGITS, MOVE4MNIST)}
 
 
 def names() -> list[str]:
