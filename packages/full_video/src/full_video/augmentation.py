@@ -1,0 +1,126 @@
+"""Crops and flips of whole videos: one draw for all frames, so that reading them in chunks changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+__all__ = ["Augmentation", "Crop", "Draw", "Flip", "mirror_labels"]
+
+Crop = Literal["multiscale", "random", "centre"]
+Flip = Literal["none", "horizontal", "labels"]
+
+# Something-Something has a class "... but pulling it right out as you remove your hand".
+_SIDE = re.compile(r"\b(left|right(?! out\b))\b", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left"}
+# TSN's places of a crop, (down, right) as parts of the room there is: corners, middles of sides, centre, quarters.
+_PLACES = (
+    (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5),
+    (0.5, 0.0), (0.5, 1.0), (1.0, 0.5), (0.0, 0.5),
+    (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was decided for one video. A test draw crops the centre and flips nothing."""
+
+    pair: tuple[float, float] | None = None
+    """Height and width of the crop as parts of the short side (``multiscale``)."""
+    place: tuple[float, float] = (0.5, 0.5)
+    """Where the crop lies, (down, right), as parts of the room there is."""
+    flip: bool = False
+    """Whether left and right are exchanged."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Size, crop and flip of frames, uint8 in and out.
+
+    - ``multiscale`` (TSN, TSM): height and width of the crop are two neighbours of ``scales`` times the short side, at
+      one of 13 places; it is resized to ``size``.
+    - ``random``: the short side is resized to ``resize``, the crop of ``size`` lies anywhere.
+    - ``centre``: the same in the middle. Tests always do this, as TSM's one centre crop does.
+    """
+
+    size: int = 224
+    """Side of the square that the network sees, in pixels."""
+    resize: int = 256
+    """Length of the short side before a crop that is not ``multiscale``, in pixels."""
+    crop: Crop = "multiscale"
+    """How training crops."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of a ``multiscale`` crop as parts of the short side."""
+    flip: Flip = "none"
+    """Training flips half of the videos: ``horizontal`` keeps the label; ``labels`` exchanges the labels of classes that
+    differ in left and right, and leaves alone those that have no counterpart. TSM flips, but not Something-Something."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= self.resize:
+            raise ValueError(f"expected 1 <= size <= resize, got size {self.size} and resize {self.resize}")
+        for name, value, known in (("crop", self.crop, get_args(Crop)), ("flip", self.flip, get_args(Flip))):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+            raise ValueError(f"scales must be parts above 0 and up to 1, got {self.scales}")
+
+    def draw(self, rng: np.random.Generator | None) -> Draw:
+        """Decide for one video; ``rng`` None is a test. It always takes the same amount of randomness."""
+        if rng is None:
+            return Draw()
+        flip = bool(rng.random() < 0.5) and self.flip != "none"
+        if self.crop == "multiscale":
+            pairs = [(high, wide) for i, high in enumerate(self.scales) for wide in self.scales[max(0, i - 1) : i + 2]]
+            return Draw(pairs[rng.integers(len(pairs))], _PLACES[rng.integers(len(_PLACES))], flip)
+        down, right = rng.random(2).tolist()
+        return Draw(None, (down, right) if self.crop == "random" else (0.5, 0.5), flip)
+
+    def apply(self, frames: Tensor, draw: Draw) -> Tensor:
+        """uint8 (n, 3, H, W) -> uint8 (n, 3, ``size``, ``size``), every frame alike and by itself."""
+        height, width = frames.shape[-2:]
+        short = min(height, width)
+        if draw.pair is None:
+            scale = self.resize / short
+            frames = _resized(frames, max(self.resize, round(height * scale)), max(self.resize, round(width * scale)))
+            box = [self.size, self.size]
+        else:
+            # TSN: a side within 3 pixels of the final size is taken as that, which saves a resize by next to nothing.
+            sides = [max(1, int(short * part)) for part in draw.pair]
+            box = [min(self.size, short) if abs(side - self.size) < 3 else side for side in sides]
+        frames = _cropped(frames, box, draw.place)
+        frames = _resized(frames, self.size, self.size)
+        return frames.flip(-1) if draw.flip else frames.contiguous()
+
+
+def _cropped(frames: Tensor, box: Sequence[int], place: tuple[float, float]) -> Tensor:
+    rooms = [side - part for side, part in zip(frames.shape[-2:], box, strict=True)]
+    top, left = (min(room, int(where * (room + 1))) for room, where in zip(rooms, place, strict=True))
+    return frames[..., top : top + box[0], left : left + box[1]]
+
+
+def _resized(frames: Tensor, height: int, width: int) -> Tensor:
+    if tuple(frames.shape[-2:]) == (height, width) or not len(frames):
+        return frames.new_empty((0, frames.shape[1], height, width)) if not len(frames) else frames
+    return interpolate(frames, (height, width), mode="bilinear", antialias=True)
+
+
+def mirror_labels(class_names: Sequence[str]) -> tuple[int | None, ...]:
+    """Class of a mirrored video of each class, from the names: the words left and right are exchanged.
+
+    ``Pulling something from left to right`` becomes ``Pulling something from right to left``; a class that names no side
+    stays itself; one whose counterpart is not among the classes is None and must not be mirrored. In the sorted list of
+    Something-Something's templates the pairs are 86-87, 93-94 and 166-167, as mmaction2 has them for V2; its 2-4, 30-41
+    and 52-66 of V1 are the same classes in a list of another order.
+    """
+    labels = {name.casefold(): label for label, name in enumerate(class_names)}
+    mirrored = [_SIDE.sub(lambda match: _OTHER[match[0].casefold()], name) for name in class_names]
+    return tuple(
+        label if other == name else labels.get(other.casefold())
+        for label, (name, other) in enumerate(zip(class_names, mirrored, strict=True))
+    )
