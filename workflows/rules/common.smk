@@ -17,6 +17,7 @@ from efficiency_bench.errors import UsageError
 from efficiency_bench.figures import figure_runs, find_figures
 from efficiency_bench.plan import runs_needed
 from efficiency_bench.presets import find_preset
+from efficiency_bench.settings import format_assignments
 from efficiency_bench.sources import imported_modules
 from efficiency_bench.tables import find_tables
 
@@ -85,10 +86,26 @@ def run_options(run):
     images = [
         text
         for name, folder in run.data.items()
-        for file, how in FOLDERS[folder].convert.items()
-        for text in ("--images", f"{name}/{Path(file).stem}={how.images}")
+        for file, root in FOLDERS[folder].roots.items()
+        for text in ("--images", f"{name}/{file.partition('.')[0]}={root}")
     ]
     return [*settings, *data, *images, "--seed", str(run.seed)]
+
+
+def index_options(how):
+    """The options of `effbench index` that say which split it looks through, and how."""
+    options = [
+        text
+        for assignment in format_assignments(how.options)
+        for text in ("--set", assignment)
+    ]
+    folds = [
+        text
+        for fold in how.folds
+        for assignment in format_assignments(fold)
+        for text in ("--fold", assignment)
+    ]
+    return ["--split", how.split, *options, *folds]
 
 
 def folder_options(names):

@@ -1,4 +1,4 @@
-# Generated and converted data, and a digest of every package's source, so that an edit of the code repeats what rests on it.
+# Generated and converted data, indexes of data read in its own layout, and a digest of every package's source, so that an edit of the code repeats what rests on it.
 
 
 rule source_digest:
@@ -57,3 +57,27 @@ rule convert:
     shell:
         'location-anticipation convert {params.how.format} "$EFFICIENCY_DATA"/{params.how.root:q} '
         "{params.how.options:q} --out {output} > {log} 2>&1"
+
+
+rule index:
+    input:
+        package_digest("full_video"),
+    output:
+        f"{DATA}/{{folder}}/{{split}}.index.json",
+    log:
+        f"{RESULTS}/logs/index/{{folder}}-{{split}}.log",
+    wildcard_constraints:
+        folder=one_of(name for name, made in FOLDERS.items() if made.read),
+        split="train|test",
+    conda:
+        "../../environment.yml"
+    params:
+        how=lambda wildcards: FOLDERS[wildcards.folder].read[
+            f"{wildcards.split}.index.json"
+        ],
+        options=lambda wildcards: index_options(
+            FOLDERS[wildcards.folder].read[f"{wildcards.split}.index.json"]
+        ),
+    shell:
+        'effbench index {params.how.format} "$EFFICIENCY_DATA"/{params.how.root:q} {params.options:q} '
+        "--out {output} > {log} 2>&1"

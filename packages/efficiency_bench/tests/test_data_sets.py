@@ -14,6 +14,7 @@ from efficiency_bench.errors import UsageError
 from efficiency_bench.plan import experiment_runs
 from efficiency_bench.presets import Preset
 
+READ = {split: {"format": "ucf101", "root": "UCF101", "split": split} for split in ("train", "test")}
 MATERIAL = {"needs": ["MNIST/raw"], "source": "mnist", "otherwise": "sklearn"}
 
 
@@ -130,6 +131,37 @@ def test_the_data_a_run_reads_is_part_of_its_id_and_no_other_is(tmp_path: Path) 
         experiment_runs("detection", {}, {"digits": "slow"}, preset(), folders, "row")
 
 
+def test_a_set_that_is_read_in_its_own_layout(tmp_path: Path) -> None:
+    folds = [{"fold": 1}, {"fold": 2}]
+    read = {split: {**words, "folds": folds, "options": {"lists": "x"}} for split, words in READ.items()}
+    real = {"source": "ucf101", "needs": ["UCF101"], "read": read}
+    content = document() | {"ucf": {"summary": "UCF101", "stand_in": "fast", "real": real}}
+    sets = load_data_sets(write(tmp_path, content))
+    assert choose_variants(sets, preset(), str(tmp_path))["ucf"].folder == "fast-sklearn"
+    (tmp_path / "UCF101").mkdir()
+    ucf = choose_variants(sets, preset(), str(tmp_path))["ucf"]
+    assert ucf.folder == "ucf-ucf101" and ucf.files == ("train.index.json", "test.index.json")
+    assert ucf.roots == dict.fromkeys(ucf.files, "UCF101") and not ucf.convert and not ucf.generator
+    how = ucf.read["test.index.json"]
+    assert (how.format, how.split, how.options, how.folds) == ("ucf101", "test", {"lists": "x"}, tuple(folds))
+
+
+def test_material_of_several_kinds_with_a_second_choice(tmp_path: Path) -> None:
+    videos = {"needs": ["videos"], "source": "videos", "otherwise": "texture"}
+    both = [MATERIAL, {"needs": ["UCF101"], "source": "ucf101", "otherwise": videos}]
+    content = document()
+    content["digits"]["material"] = both
+    sets = load_data_sets(write(tmp_path, content))
+
+    def folder() -> str:
+        return choose_variants(sets, preset(), str(tmp_path))["digits"].folder
+
+    assert folder() == "digits-sklearn_texture"
+    for place, expected in (("videos", "sklearn_videos"), ("UCF101", "sklearn_ucf101"), ("MNIST/raw", "mnist_ucf101")):
+        (tmp_path / place).mkdir(parents=True)
+        assert folder() == f"digits-{expected}"
+
+
 def changed(*path: str, to: Any = None) -> dict[str, Any]:
     """The document with one value set, or removed where `to` is None."""
     content = document()
@@ -164,6 +196,10 @@ def changed(*path: str, to: Any = None) -> dict[str, Any]:
             ["vid: real.settings.quick.detection", "unknown setting 'iteration'"],
         ),
         (changed("vid", "sauce", to=1), ["vid", "unknown key 'sauce'"]),
+        (changed("vid", "real", "convert"), ["vid: real", "either 'convert' or 'read'"]),
+        (changed("vid", "real", "read", to=READ), ["vid: real", "either 'convert' or 'read'"]),
+        (changed("digits", "material", to=[]), ["digits.material", "a list of materials"]),
+        (changed("digits", "material", to=[MATERIAL, {"needs": ["x"]}]), ["digits.material[1]", "'source' is missing"]),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path: Path, content: dict[str, Any], expected: list[str]) -> None:

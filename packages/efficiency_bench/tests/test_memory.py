@@ -165,3 +165,15 @@ def test_cuda_peak_of_one_tensor() -> None:
     peak = cuda_peak(lambda: before + 1, device)
     assert peak.added == before.nbytes
     assert peak.total >= 2 * before.nbytes
+
+
+def test_tensors_without_data_count_as_those_with_data() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def step() -> None:
+        layer = nn.Linear(64, 32)
+        layer(torch.ones(16, 64)).relu().sum().backward()
+
+    with FakeTensorMode():
+        without = peak_live_bytes(step)
+    assert without == peak_live_bytes(step) > 16 * 64 * 4

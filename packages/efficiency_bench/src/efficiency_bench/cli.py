@@ -19,6 +19,7 @@ from .data_files import data_facts
 from .devices import describe_device, resolve_device
 from .errors import UsageError
 from .files import write_json
+from .index import make_index
 from .presets import Preset, load_preset
 from .provenance import git_state, package_versions, source_digest
 from .records import RunRecord, run_id
@@ -73,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="NAME[/STEM]=DIR",
-            help="folder of the images of a converted data set, or of its file STEM.json alone; absolute or under the "
-            "EFFICIENCY_DATA folder (default: the data set's own)",
+            help="folder of the images or videos that a data set's files name, or its file STEM.json or STEM.index.json "
+            "alone; absolute or under the EFFICIENCY_DATA folder (default: the data set's own)",
         )
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -105,6 +106,23 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--mix-devices", action="store_true", help="allow runs of several devices in one row")
         command.add_argument("--out", type=Path, required=True, metavar=out)
         command.set_defaults(function=function)
+
+    command = commands.add_parser(
+        "index", help="list the videos of a data set that is read in its own layout", description="list videos"
+    )
+    command.add_argument("format", help="a format of full_video, ucf101 for example")
+    command.add_argument("root", type=Path, help="the data set's folder")
+    command.add_argument("--split", required=True, help="the split's name in that format")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the format")
+    command.add_argument(
+        "--fold",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of one fold; once for each fold, a run with seed s reads fold s modulo their number",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.index.json")
+    command.set_defaults(function=_index)
 
     command = commands.add_parser("digest", help="print the sha256 of a package's source")
     command.add_argument("package")
@@ -184,6 +202,12 @@ def _drop_stale_work(folder: Path, sources: dict[str, str], data: dict[str, str]
     if method:
         write_json(note, method)
         write_json(data_note, data)
+
+
+def _index(options: argparse.Namespace) -> None:
+    folds = [parse_assignments([fold]) for fold in options.fold]
+    count = make_index(options.root, options.format, options.split, parse_assignments(options.set), folds, options.out)
+    print(f"{count} videos in {max(len(folds), 1)} fold{'s' if len(folds) > 1 else ''}: {options.out}")
 
 
 def _tabulate(options: argparse.Namespace) -> None:

@@ -1,13 +1,14 @@
 """The data sets of the workflow as data: which are generated and how, and which real ones take their place.
 
 `workflows/data.yaml` names every data set a run can read. A generated one has a generator and its options. One that
-stands for a real set names its stand-in and, under `real`, what must lie under the data root, how it becomes
-`train.json` and `test.json`, and which settings of the experiments go with it.
+stands for a real set names its stand-in and, under `real`, what must lie under the data root, how it is converted (into
+`train.json` and `test.json`) or read in its own layout (`train.index.json` and `test.index.json`, see `index`), and which
+settings of the experiments go with it.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,35 @@ import synthetic_datasets
 from . import experiments
 from .documents import load_document
 from .errors import UsageError
+from .index import SUFFIX
 from .presets import Preset
 from .settings import build_settings
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a generator takes from the data root where it is there."""
+
+    needs: tuple[str, ...]
+    """What must lie under the data root for the real material, "MNIST/raw"."""
+    source: str
+    """What the material is called then, "mnist"."""
+    otherwise: "str | Material"
+    """What it is called without, "sklearn", or what is taken next."""
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "Material":
+        """From what the file says."""
+        otherwise = entry["otherwise"]
+        return cls(
+            tuple(entry["needs"]), entry["source"], otherwise if isinstance(otherwise, str) else cls.of(otherwise)
+        )
+
+    def name(self, data_root: str) -> str:
+        """What it is called under this data root."""
+        if _there(self.needs, data_root):
+            return self.source
+        return self.otherwise if isinstance(self.otherwise, str) else self.otherwise.name(data_root)
 
 
 @dataclass(frozen=True)
@@ -28,12 +56,12 @@ class Generated:
     """The generator's name on the command line, "moving-digits"."""
     options: Mapping[str, Any]
     """Its options that differ from their defaults; a preset's sizes go over them."""
-    needs: tuple[str, ...]
-    """What must lie under the data root for the real material, "MNIST/raw"."""
-    source: str
-    """What the material is called then, "mnist"."""
-    otherwise: str
-    """What it is called without, "sklearn"."""
+    materials: tuple[Material, ...]
+    """What it is made of: digits, and where it has them backgrounds."""
+
+    def source(self, data_root: str) -> str:
+        """What it is made of under this data root, "mnist" or "mnist_textures"."""
+        return "_".join(part.name(data_root) for part in self.materials)
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,22 @@ class Conversion:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How `effbench index` looks through one split of a data set that is read in its own layout."""
+
+    format: str
+    """A format of `full_video.open_videos`."""
+    root: str
+    """The data set's folder under the data root."""
+    split: str
+    """The split's name in that format."""
+    options: Mapping[str, Any]
+    """Further options of the format."""
+    folds: tuple[Mapping[str, Any], ...]
+    """Options of each fold over those; empty for a set with one split."""
+
+
+@dataclass(frozen=True)
 class Real:
     """A real data set where the data root has it."""
 
@@ -57,7 +101,9 @@ class Real:
     needs: tuple[str, ...]
     """What must lie under the data root."""
     convert: Mapping[str, Conversion]
-    """Name of each file without `.json` -> how it is made; `train` and `test` are always among them."""
+    """Name of each file without `.json` -> how it is made, `train` and `test` among them; empty for one that is read."""
+    read: Mapping[str, Reading]
+    """`train` and `test` of a set that is read in its own layout; empty for a converted one."""
     settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """Preset -> experiment -> settings, over those of the preset and under those of a table's row."""
 
@@ -87,7 +133,16 @@ class Variant:
     build: tuple[str, ...]
     """Options of `synthdata build` after the generator and its folder."""
     convert: Mapping[str, Conversion]
-    """File name -> how it is converted; empty for a generated one."""
+    """File name -> how it is converted; empty for any other."""
+    read: Mapping[str, Reading] = field(default_factory=dict)
+    """File name of each index -> what it is made of; empty for any other."""
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """File name -> the folder under the data root with what the file names: images, or videos."""
+        return {name: how.images for name, how in self.convert.items()} | {
+            name: how.root for name, how in self.read.items()
+        }
 
 
 def load_data_sets(path: Path) -> dict[str, DataSet]:
@@ -148,15 +203,26 @@ def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
         if material is None:
             raise UsageError(f"{where}: the key 'material' is missing")
         _check_options(entry["generator"], options, f"{where}: options")
-        generated = Generated(
-            entry["generator"], options, tuple(material["needs"]), material["source"], material["otherwise"]
-        )
+        parts = material if isinstance(material, list) else [material]
+        generated = Generated(entry["generator"], options, tuple(map(Material.of, parts)))
     real = None
     if "real" in entry:
         part = entry["real"]
+        if ("convert" in part) == ("read" in part):
+            raise UsageError(f"{where}: real: expected either 'convert' or 'read' (in its own layout)")
         convert = {
             file: Conversion(words["format"], words["root"], words["images"], tuple(words.get("options", ())))
-            for file, words in part["convert"].items()
+            for file, words in part.get("convert", {}).items()
+        }
+        read = {
+            file: Reading(
+                words["format"],
+                words["root"],
+                words["split"],
+                words.get("options", {}),
+                tuple(words.get("folds", ())),
+            )
+            for file, words in part.get("read", {}).items()
         }
         for preset, by_experiment in part.get("settings", {}).items():
             for experiment, values in by_experiment.items():
@@ -165,7 +231,7 @@ def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
                     known = ", ".join(experiments.names())
                     raise UsageError(f"{place}: unknown experiment {experiment!r}; there are {known}")
                 build_settings(experiments.get(experiment).settings_type, values, f"{place}.{experiment}")
-        real = Real(part["source"], tuple(part["needs"]), convert, part.get("settings", {}))
+        real = Real(part["source"], tuple(part["needs"]), convert, read, part.get("settings", {}))
     return DataSet(name, entry["summary"].strip(), generated, entry.get("stand_in", ""), real)
 
 
@@ -179,14 +245,14 @@ def _check_options(generator: str, options: Mapping[str, Any], where: str) -> No
 def _variant(data_set: DataSet, data_sets: Mapping[str, DataSet], preset: Preset, data_root: str) -> Variant:
     if data_set.real is not None and _there(data_set.real.needs, data_root):
         convert = {f"{file}.json": how for file, how in data_set.real.convert.items()}
-        return Variant(_real_folder(data_set), tuple(convert), "", (), convert)
+        read = {f"{file}{SUFFIX}": how for file, how in data_set.real.read.items()}
+        return Variant(_real_folder(data_set), (*convert, *read), "", (), convert, read)
     if data_set.generated is None:
         return _variant(data_sets[data_set.stand_in], data_sets, preset, data_root)
     generated, sizes = data_set.generated, preset.data.get(data_set.name, {})
-    source = generated.source if _there(generated.needs, data_root) else generated.otherwise
     options = sorted({**generated.options, **sizes}.items())
     words = tuple(text for key, value in options for text in (f"--{key.replace('_', '-')}", *_words(value)))
-    folder = preset.data_variant(data_set.name, source)
+    folder = preset.data_variant(data_set.name, generated.source(data_root))
     return Variant(folder, ("train.h5", "test.h5"), generated.generator, words, {})
 
 

@@ -1,7 +1,8 @@
 """The thesis's figures as data: one YAML file each, with what is drawn and the printed numbers that belong to it.
 
 A `curve` draws series of points; its points are rows of a table (`Figure.points`) and are measured and tabulated as such.
-`frames` draws panels: frames of a video with true and found boxes, from the example a run hands over.
+The other kinds draw panels, each from what one run hands over: `frames` of a video with true and found boxes, `series`
+of points, or `clusters` into which frames are put.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,13 +16,29 @@ from .plan import RunSpec, experiment_runs, runs_needed
 from .presets import Preset
 from .tables import Column, Table, build_rows, check_run, file_name
 
-_KEYS = {"curve": ("metrics", "x", "y", "log_x", "costs", "series"), "frames": ("panels", "legend")}
-_REQUIRED = {"curve": ("metrics", "x", "y", "series"), "frames": ("panels",)}
+_KEYS = {
+    "curve": ("metrics", "x", "y", "log_x", "costs", "series"),
+    "frames": ("panels", "legend"),
+    "series": ("panels",),
+    "clusters": ("panels",),
+}
+_REQUIRED = {
+    "curve": ("metrics", "x", "y", "series"),
+    "frames": ("panels",),
+    "series": ("panels",),
+    "clusters": ("panels",),
+}
+_PANEL_KEYS: Mapping[str, tuple[str, ...]] = {
+    "frames": ("frames", "together", "path"),
+    "series": ("x_label", "y_label", "joined"),
+    "clusters": ("frames",),
+}
+"""What the panels of each kind may say beyond what all may."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One part of a figure of frames: an example that one run hands over, and how it is drawn."""
+    """One part of a figure: what one run hands over, and how it is drawn."""
 
     id: str
     label: str
@@ -29,7 +46,7 @@ class Panel:
     experiment: str
     settings: Mapping[str, Any]
     example: str
-    """Name of the example among the run's artifacts."""
+    """Name of the example, series or grouping among the run's artifacts."""
     data: Mapping[str, str] = field(default_factory=dict)
     """As in a table's row."""
     frames: tuple[int, ...] = ()
@@ -38,6 +55,12 @@ class Panel:
     """The boxes of all frames in the first frame's picture, rather than a picture each."""
     path: bool = False
     """Lines through the centres of each object's boxes."""
+    x_label: str = ""
+    """Of series: the horizontal axis."""
+    y_label: str = ""
+    """Of series: the vertical axis."""
+    joined: bool = False
+    """Of series: whether a line joins the points of each."""
     note: str = ""
 
 
@@ -46,7 +69,7 @@ class Figure:
     """One figure of the thesis."""
 
     number: str
-    kind: Literal["curve", "frames"]
+    kind: Literal["curve", "frames", "series", "clusters"]
     caption: str
     source: str
     path: Path
@@ -62,7 +85,7 @@ class Figure:
     costs: tuple[str, ...] = ()
     """Metrics written beside every point."""
     panels: tuple[Panel, ...] = ()
-    """Of frames: what is drawn, from left to right or from top to bottom."""
+    """Of all but a curve: what is drawn, from left to right or from top to bottom."""
     legend: tuple[str, str] = ("ground truth", "found")
     """Of frames: what true and found boxes are called."""
 
@@ -89,9 +112,9 @@ def load_figure(path: Path) -> Figure:
     if missing := [key for key in _REQUIRED[kind] if key not in document]:
         raise UsageError(f"{path}: the key {missing[0]!r} is missing; kind {kind} needs it")
     caption, source = document["caption"].strip(), document["source"]
-    if kind == "frames":
+    if kind != "curve":
         legend = document.get("legend", {"true": "ground truth", "found": "found"})
-        panels, names = _panels(document["panels"], path), (legend["true"], legend["found"])
+        panels, names = _panels(document["panels"], kind, path), (legend["true"], legend["found"])
         return Figure(number, kind, caption, source, path, panels=panels, legend=names)
     costs = tuple(document.get("costs", ()))
     for axis in (document["x"], document["y"], *costs):
@@ -145,12 +168,18 @@ def _points(document: Mapping[str, Any], path: Path) -> Table:
     )
 
 
-def _panels(entries: Iterable[Mapping[str, Any]], path: Path) -> tuple[Panel, ...]:
+def _panels(entries: Iterable[Mapping[str, Any]], kind: str, path: Path) -> tuple[Panel, ...]:
     panels: dict[str, Panel] = {}
     for entry in entries:
         where = f"{path}: panel {entry['id']!r}"
         if entry["id"] in panels:
             raise UsageError(f"{where}: the id is used by an earlier panel; give each panel its own")
+        foreign = {key for keys in _PANEL_KEYS.values() for key in keys} - set(_PANEL_KEYS[kind])
+        if wrong := sorted(foreign & entry.keys()):
+            known = ", ".join(_PANEL_KEYS[kind])
+            raise UsageError(f"{where}: {wrong[0]!r} does not go with kind {kind}; expected {known}")
+        if kind == "series" and (missing := [key for key in ("x_label", "y_label") if key not in entry]):
+            raise UsageError(f"{where}: the key {missing[0]!r} is missing; kind series needs it")
         settings, data = entry.get("settings", {}), entry.get("data", {})
         check_run(entry["experiment"], settings, data, where)
         given = {**entry, "settings": settings, "data": data, "frames": tuple(entry.get("frames", ()))}

@@ -129,6 +129,8 @@ class _LiveBytes(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question about a tensor without data, such as its device: nothing is made
+            return func(*args, **kwargs)
         # In inference mode composite operators arrive whole; taken apart, what they make on the way is seen
         # too.
         with self:

@@ -1,13 +1,18 @@
 """From a figure and run records to its picture and its numbers: what `effbench plot` does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from .artifacts import Example, load_artifacts, read_example
+from .draw_panels import draw_groupings, draw_series, shown_frames
+from .drawn import Grouping, Series, read_grouping, read_series
 from .errors import UsageError, WorkError
 from .figures import Figure, Panel, panel_run
 from .plotting import chosen_frames, draw_curve, draw_frames, save_figure
@@ -17,6 +22,10 @@ from .tabulate import load_run, name_datasets, name_devices, tabulate
 
 BOX_COLUMNS = ("panel", "frame", "keyframe", "box", "object", "label", "score", "x1", "y1", "x2", "y2", "iou")
 """Columns of the CSV of a figure of frames; then `seeds`, `dataset`, `preset`, `device`, `status`, `note`."""
+POINT_COLUMNS = ("panel", "series", "x", "y")
+"""The same of a figure of series."""
+FRAME_COLUMNS = ("panel", "row", "frame", "kind", "cluster")
+"""The same of a figure of clusters."""
 
 
 def plot(
@@ -32,7 +41,8 @@ def plot(
     """Draw `figure` into `out` (.svg) with .png and .csv beside it, and return the three paths.
 
     The arguments are those of `tabulate.tabulate`, and so are the columns of a curve's CSV. The CSV of a figure of frames
-    has one line per box, `iou` being that of a found box with the true box of its frame that it fits best.
+    has one line per box, `iou` being that of a found box with the true box of its frame that it fits best; that of series one
+    per point; that of clusters one per frame and way to group, a frame in no cluster having a blank there.
 
     Raises:
         WorkError: a needed record is absent and `allow_missing` is not given, or a file cannot be written.
@@ -45,39 +55,42 @@ def plot(
             figure.points, preset, runs_dir, variants, allow_missing=allow_missing, mix_devices=mix_devices
         )
         return save_figure(draw_curve(figure, frame), frame, out)
-    examples: dict[str, Example | None] = {}
+    kind = _KINDS[figure.kind]
+    shown: dict[str, Any] = {}
     lines: list[dict[str, str]] = []
     absent = []
     for panel in figure.panels:
         spec = panel_run(figure, panel, preset, variants)
         path = runs_dir / f"{spec.run_id}.json"
-        examples[panel.id] = None
+        shown[panel.id] = None
         if not path.exists():
             absent.append(f"{spec.run_id} (panel {panel.id!r})")
             note = "; ".join(text for text in (f"not run: {spec.run_id}", panel.note) if text)
             lines.append({"panel": panel.label, "status": "reported_only", "note": note})
             continue
         record = load_run(path, spec)
-        example = read_example(load_artifacts(path, record), panel.example, f"{path}: panel {panel.id!r}")
-        if outside := [at for at in panel.frames if at >= len(example.frames)]:
-            count = len(example.frames)
+        found = kind.read(load_artifacts(path, record), panel.example, f"{path}: panel {panel.id!r}")
+        count = kind.frames(found)
+        if outside := [at for at in panel.frames if at >= count]:
             raise UsageError(f"{figure.path}: panel {panel.id!r}: no frame {outside[0]}; the example has {count}")
-        examples[panel.id] = example
-        lines += _box_lines(panel, example, record)
+        shown[panel.id] = found
+        shared = _shared(panel, record)
+        lines += [{**shared, **line} for line in kind.lines(panel, found)]
     if absent and not allow_missing:
         raise WorkError(
             f"figure {figure.number} with preset {preset.name} needs runs that {runs_dir} lacks: {', '.join(absent)}\n"
             f"make them with `snakemake results/{figure.name}.svg --config preset={preset.name}`, or leave them out with "
             "--allow-missing"
         )
-    columns = [*BOX_COLUMNS, "seeds", "dataset", "preset", "device", "status", "note"]
-    return save_figure(draw_frames(figure, examples), pd.DataFrame(lines, columns=columns, dtype=str).fillna(""), out)
+    columns = [*kind.columns, "seeds", "dataset", "preset", "device", "status", "note"]
+    frame = pd.DataFrame(lines, columns=columns, dtype=str).fillna("")
+    return save_figure(kind.draw(figure, shown), frame, out)
 
 
-def _box_lines(panel: Panel, example: Example, record: RunRecord) -> list[dict[str, str]]:
-    """One line per box that is drawn."""
+def _shared(panel: Panel, record: RunRecord) -> dict[str, str]:
+    """What every line of a panel says of its run."""
     where = f"run {record.run_id}"
-    shared = {
+    return {
         "panel": panel.label,
         "seeds": "1",
         "dataset": name_datasets([record], where),
@@ -86,6 +99,10 @@ def _box_lines(panel: Panel, example: Example, record: RunRecord) -> list[dict[s
         "status": "measured",
         "note": panel.note,
     }
+
+
+def _box_lines(panel: Panel, example: Example) -> list[dict[str, str]]:
+    """One line per box that is drawn."""
     lines = []
     for at in chosen_frames(panel, example):
         place = {"frame": str(example.index[at]), "keyframe": "yes" if example.keyframe[at] else "no"}
@@ -96,7 +113,7 @@ def _box_lines(panel: Panel, example: Example, record: RunRecord) -> list[dict[s
             for number, (box, label) in enumerate(zip(boxes, labels, strict=True)):
                 if not np.isfinite(box).all():
                     continue
-                line = {**shared, **place, "box": kind, "object": str(number), "label": str(label)}
+                line = {**place, "box": kind, "object": str(number), "label": str(label)}
                 line |= dict(zip(("x1", "y1", "x2", "y2"), (f"{value:.2f}" for value in box.tolist()), strict=True))
                 if kind == "found":
                     score = float(example.scores[at][number])
@@ -115,3 +132,46 @@ def _best_iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> float | 
     overlap = np.prod(np.clip(np.minimum(box[2:], there[:, 2:]) - np.maximum(box[:2], there[:, :2]), 0, None), axis=1)
     areas = np.prod(there[:, 2:] - there[:, :2], axis=1) + np.prod(box[2:].astype(np.float64) - box[:2])
     return float((overlap / np.maximum(areas - overlap, 1e-12)).max())
+
+
+def _point_lines(panel: Panel, series: Series) -> list[dict[str, str]]:
+    """One line per point, with six significant digits."""
+    return [
+        {"series": name, "x": f"{x:.6g}", "y": f"{y:.6g}"}
+        for name, xs, ys in zip(series.names.tolist(), series.x.tolist(), series.y.tolist(), strict=True)
+        for x, y in zip(xs, ys, strict=True)
+        if np.isfinite(x) and np.isfinite(y)
+    ]
+
+
+def _frame_lines(panel: Panel, grouping: Grouping) -> list[dict[str, str]]:
+    """One line per frame and way to group; a frame in no cluster has a blank there."""
+    return [
+        {
+            "row": name,
+            "frame": str(grouping.index[at]),
+            "kind": str(grouping.kinds[at]),
+            "cluster": str(ids[at]) if ids[at] >= 0 else "",
+        }
+        for name, ids in zip(grouping.rows.tolist(), grouping.ids, strict=True)
+        for at in shown_frames(panel, grouping)
+    ]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How panels of one kind of figure are read, written down and drawn."""
+
+    columns: tuple[str, ...]
+    read: Callable[[Mapping[str, NDArray[Any]], str, str], Any]
+    frames: Callable[[Any], int]
+    """How many frames there are to choose from."""
+    lines: Callable[[Panel, Any], list[dict[str, str]]]
+    draw: Callable[[Figure, Mapping[str, Any]], Canvas]
+
+
+_KINDS = {
+    "frames": _Kind(BOX_COLUMNS, read_example, lambda example: len(example.frames), _box_lines, draw_frames),
+    "series": _Kind(POINT_COLUMNS, read_series, lambda series: 0, _point_lines, draw_series),
+    "clusters": _Kind(FRAME_COLUMNS, read_grouping, lambda grouping: len(grouping.index), _frame_lines, draw_groupings),
+}

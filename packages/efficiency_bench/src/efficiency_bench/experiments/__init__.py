@@ -1,7 +1,16 @@
 """The experiments of the bench, by name. One file each, readable from top to bottom."""
 
 from ..errors import UsageError
-from . import peer_detection, simulated_motion_example, video_detection, video_detection_speed, video_speed_accuracy
+from . import (
+    action_recognition,
+    action_recognition_cost,
+    gradient_similarity,
+    peer_detection,
+    simulated_motion_example,
+    video_detection,
+    video_detection_speed,
+    video_speed_accuracy,
+)
 from .base import Context, Experiment, Outcome
 
 __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
@@ -9,6 +18,9 @@ __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
 _EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
+        action_recognition.EXPERIMENT,
+        action_recognition_cost.EXPERIMENT,
+        gradient_similarity.EXPERIMENT,
         peer_detection.EXPERIMENT,
         simulated_motion_example.EXPERIMENT,
         video_detection.EXPERIMENT,

@@ -48,15 +48,16 @@ class Context:
     folder: Path
     """Where the run keeps what it needs to continue after a stop."""
     images: Mapping[str, Path] = field(default_factory=dict)
-    """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` alone) -> the folder of the images."""
+    """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` or `STEM.index.json` alone) -> the folder of the images
+    or videos."""
 
     def files(self, name: str, split: str) -> list[Path]:
-        """The files of a data set's split: `train.h5`, or `train.json` and further `train_*.json`."""
+        """The files of a data set's split: `train.h5`, or `train.json` and further `train_*.json`, or `train.index.json`."""
         return split_files(self.data[name], split)
 
     def image_folder(self, name: str, file: Path) -> Path | None:
-        """The folder that a converted file's `file_name` entries are relative to; None: the file's own."""
-        return self.images.get(f"{name}/{file.stem}", self.images.get(name))
+        """The folder that what a file of the data set names is relative to; None: the file's own."""
+        return self.images.get(f"{name}/{file.name.partition('.')[0]}", self.images.get(name))
 
 
 @dataclass(frozen=True)

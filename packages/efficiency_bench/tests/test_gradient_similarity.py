@@ -1,0 +1,123 @@
+"""Gradients of frames and clusters: they add up to the gradient of training, and vanish where clusters lose nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from efficiency_bench.experiments.gradient_similarity import (
+    compare_clusters,
+    compare_frames,
+    pair_features,
+    row_gradients,
+)
+from efficiency_bench.experiments.stage_distances import every_frame
+from full_video.networks import NetworkConfig, VideoNetwork, build_network
+
+FRAMES = 6
+LABEL = torch.tensor([2])
+
+
+@pytest.fixture(scope="module")
+def clustered() -> VideoNetwork:
+    """A network whose batch norm has seen data, so that its activations are of ordinary size."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(classes=4, clusters=3, dropout=0.0))
+    with torch.no_grad():
+        network.fc.weight.normal_(std=0.2)
+        for _ in range(3):
+            network.train()(torch.rand(2, FRAMES, 3, 32, 32))
+    return network.eval()
+
+
+def video(seed: int = 1) -> Tensor:
+    return torch.randint(
+        0, 256, (1, FRAMES, 3, 32, 32), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+    )
+
+
+class OneVideo:
+    """In place of clips: a set with one video."""
+
+    def item(self, index: int, epoch: int) -> dict[str, Any]:
+        return {"frames": video()[0], "label": int(LABEL), "index": index}
+
+
+@pytest.mark.parametrize("stage", ["layer1", "layer3"])
+def test_the_gradients_of_all_rows_add_up_to_that_of_training(clustered: VideoNetwork, stage: str) -> None:
+    for network, rows in ((every_frame(clustered), FRAMES), (clustered, FRAMES if stage == "layer1" else 3)):
+        gradients, output = row_gradients(network, video(), LABEL, stage)
+        assert len(gradients) == len(output) == rows
+        network.zero_grad()
+        cross_entropy(network(video()), LABEL).backward()
+        weights = [parameter.grad.flatten() for parameter in getattr(network, stage).parameters()]
+        torch.testing.assert_close(gradients.mean(dim=0), torch.cat(weights), rtol=1e-3, atol=1e-6)
+
+
+def test_without_shift_a_row_is_its_frame_alone_up_to_the_mean_of_scores(clustered: VideoNetwork) -> None:
+    """With no shift a frame's path to its own output of the stage is its own; the loss couples frames by their mean score."""
+    single = build_network(replace(clustered.config, clusters=0, shift=False))
+    single.load_state_dict(clustered.state_dict())
+    single.eval()
+    frames = video()[:, :1]
+    gradients, _ = row_gradients(single, frames.expand(-1, 4, -1, -1, -1), LABEL, "layer2")
+    alone, _ = row_gradients(single, frames, LABEL, "layer2")
+    for row in gradients:  # four times the same frame: each has the gradient it has alone
+        torch.testing.assert_close(row, alone[0], rtol=1e-3, atol=1e-6)
+
+
+def test_every_frame_sees_the_weights_of_the_clustered_network(clustered: VideoNetwork) -> None:
+    whole = every_frame(clustered)
+    assert whole.config.clusters == 0 and not whole.config.stem_shifts
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, clustered.state_dict()[name])
+    as_many = build_network(replace(clustered.config, clusters=FRAMES))
+    as_many.load_state_dict(clustered.state_dict())
+    torch.testing.assert_close(whole(video()), as_many.eval()(video()))
+
+
+def test_clusters_of_one_frame_each_have_the_gradient_of_all_frames(clustered: VideoNetwork) -> None:
+    as_many = build_network(replace(clustered.config, clusters=FRAMES))
+    as_many.load_state_dict(clustered.state_dict())
+    whole, clips = every_frame(clustered), OneVideo()
+    for method in ("cumulative", "slope", "uniform"):
+        errors = compare_clusters(whole, as_many.eval(), clips, 0, method, "layer3")  # type: ignore[arg-type]
+        assert len(errors.by_cluster) == FRAMES and errors.relative < 1e-3 and errors.full < 1e-3
+    errors = compare_clusters(whole, clustered, clips, 0, "uniform", "layer3")  # type: ignore[arg-type]
+    assert len(errors.by_cluster) == 3 and errors.relative > 0.01, "three clusters of two frames lose something"
+
+
+def test_distances_of_all_pairs_by_hand(clustered: VideoNetwork) -> None:
+    whole = every_frame(clustered)
+    pairs = compare_frames(whole, OneVideo(), 0, "layer1")  # type: ignore[arg-type]
+    gradients, activations = row_gradients(whole, video(), LABEL, "layer1")
+    expected = []
+    for first in range(FRAMES):
+        for second in range(first + 1, FRAMES):
+            a, b = activations[first], activations[second]
+            signs = float(((a > 0) != (b > 0)).double().mean())
+            expected.append((float((a - b).norm()), signs, float((gradients[first] - gradients[second]).norm())))
+    found = np.stack([pairs.euclidean, pairs.hamming, pairs.gradient], axis=1)
+    np.testing.assert_allclose(found, np.array(expected), rtol=2e-3, atol=1e-6)
+
+
+def test_the_features_of_pairs_give_the_network_s_scores(clustered: VideoNetwork) -> None:
+    whole = every_frame(clustered)
+    pairs, labels = pair_features(whole, OneVideo(), 0)  # type: ignore[arg-type]
+    assert pairs.shape == (FRAMES * (FRAMES - 1) // 2, 2, 512) and set(labels.tolist()) == {2}
+    features = torch.stack([pairs[0, 0], *pairs[: FRAMES - 1, 1]]).float()
+    scores = torch.nn.functional.linear(features, whole.fc.weight, whole.fc.bias).mean(dim=0)
+    torch.testing.assert_close(scores, whole(video())[0], rtol=1e-3, atol=1e-5)
+
+
+def test_settings_of_the_recipe_reach_the_training() -> None:
+    from efficiency_bench.experiments.action_recognition import Recipe
+    from efficiency_bench.experiments.gradient_similarity import Settings
+
+    assert set(Recipe.__dataclass_fields__) < set(Settings.__dataclass_fields__)
+    with pytest.raises(ValueError, match="videos must be at least 1, got 0"):
+        Settings(videos=0)

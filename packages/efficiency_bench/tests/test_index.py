@@ -1,0 +1,109 @@
+"""Data sets that are read in their own layout: the index that names their videos, and a run that reads them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from efficiency_bench.cli import main
+from efficiency_bench.data_files import data_facts, split_files
+from efficiency_bench.errors import UsageError
+from efficiency_bench.experiments import Context
+from efficiency_bench.experiments.action_recognition import open_split
+from efficiency_bench.index import load_index, open_fold
+
+CLASSES = ("Archery", "Biking")
+
+
+@pytest.fixture
+def ucf101(tmp_path: Path) -> Path:
+    """UCF101 with two classes and two folds; its videos are empty files, which nothing here reads."""
+    root = tmp_path / "real" / "UCF101"
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    (lists / "classInd.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES, 1)))
+    for fold in (1, 2):
+        for split, group in (("train", fold), ("test", 3 - fold)):
+            lines = []
+            for number, name in enumerate(CLASSES, 1):
+                video = f"{name}/v_{name}_g{group:02d}_c01.avi"
+                (root / video).parent.mkdir(exist_ok=True)
+                (root / video).touch()
+                lines.append(f"{video} {number}" if split == "train" else video)
+            (lists / f"{split}list{fold:02d}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def index(root: Path, folder: Path) -> Path:
+    """Both indexes of a data set's folder."""
+    for split in ("train", "test"):
+        words = ["--split", split, "--fold", "fold=1", "--fold", "fold=2", "--out", folder / f"{split}.index.json"]
+        main(["index", "ucf101", *map(str, [root, *words])])
+    return folder
+
+
+def test_an_index_names_the_videos_of_every_fold(
+    ucf101: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = index(ucf101, tmp_path / "ucf101-ucf101")
+    assert "4 videos in 2 folds" in capsys.readouterr().out
+    assert str(tmp_path) not in (folder / "train.index.json").read_text(), "no path of this machine"
+    found = load_index(folder / "train.index.json")
+    assert (found.format, found.split, found.name, found.class_names) == ("ucf101", "train", "UCF101", CLASSES)
+    assert [(dict(fold.options), fold.videos) for fold in found.folds] == [({"fold": 1}, 2), ({"fold": 2}, 2)]
+    assert found.folds[0].digest != found.folds[1].digest
+    second = open_fold(found, ucf101, 3)
+    assert [second.name(i) for i in range(2)] == ["Archery/v_Archery_g02_c01.avi", "Biking/v_Biking_g02_c01.avi"]
+
+
+def test_a_record_keeps_name_and_digest_of_an_indexed_set(ucf101: Path, tmp_path: Path) -> None:
+    folder = index(ucf101, tmp_path / "ucf101-ucf101")
+    assert split_files(folder, "train") == [folder / "train.index.json"]
+    facts = data_facts("move4mnist", folder)
+    assert (facts["name"], facts["source"], facts["folder"]) == ("UCF101", "ucf101", "ucf101-ucf101")
+    moved = ucf101.parent / "elsewhere"
+    ucf101.rename(moved)
+    assert data_facts("move4mnist", index(moved, tmp_path / "again")) == {**facts, "folder": "again"}
+    (folder / "train.json").touch()
+    with pytest.raises(UsageError, match=r"holds both train\.json and train\.index\.json"):
+        split_files(folder, "train")
+
+
+def test_an_experiment_opens_the_fold_of_its_seed(ucf101: Path, tmp_path: Path) -> None:
+    folder = index(ucf101, tmp_path / "ucf101-ucf101")
+    for seed, group in ((0, 1), (1, 2), (2, 1)):
+        images = {"move4mnist/train": ucf101}
+        context = Context({"move4mnist": folder}, torch.device("cpu"), seed, tmp_path / "run", images)
+        assert open_split(context, "train").name(0) == f"Archery/v_Archery_g{group:02d}_c01.avi"
+
+
+def test_a_changed_data_set_is_not_read(ucf101: Path, tmp_path: Path) -> None:
+    folder = index(ucf101, tmp_path / "ucf101-ucf101")
+    lists = ucf101 / "ucfTrainTestlist" / "trainlist01.txt"
+    lists.write_text(lists.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UsageError, match=r"holds other videos \(1\) than .*train\.index\.json lists \(2\)"):
+        open_fold(load_index(folder / "train.index.json"), ucf101, 0)
+
+
+def test_mistakes_end_in_one_line(ucf101: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, expected in (
+        (["ucf101", ucf101, "--split", "train", "--out", tmp_path / "a.json"], "ends in .index.json, got a.json"),
+        (["ucf102", ucf101, "--split", "train", "--out", tmp_path / "a.index.json"], "'ucf102'"),
+        (
+            ["ucf101", ucf101, "--split", "train", "--set", "persons=s1", "--out", tmp_path / "a.index.json"],
+            "'persons'",
+        ),
+        (["ucf101", tmp_path, "--split", "train", "--out", tmp_path / "a.index.json"], "classInd.txt"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["index", *map(str, words)])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and expected in error and "Traceback" not in error
+    folder = index(ucf101, tmp_path / "ucf101-ucf101")
+    path = folder / "test.index.json"
+    content = json.loads(path.read_text())
+    content["folds"][0]["videos"] = 0
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"folds\[0\]\.videos: expected how many videos, at least 1, got 0"):
+        load_index(path)
