@@ -337,3 +337,8 @@ def test_calibration_gives_the_statistics_of_the_frames() -> None:
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     with pytest.raises(UsageError, match="shifts over time"):
         calibrate_stem(network(), [frames])
+
+
+def test_without_clusters_the_place_of_the_average_does_not_matter() -> None:
+    frames = clip()
+    torch.testing.assert_close(network(average="before_relu")(frames), network(average="after_relu")(frames))

@@ -122,7 +122,7 @@ class VideoNetwork(nn.Module):
         if not self.config.clusters:
             return Output(self._classify(maps, counts), None, None)
         videos = _padded(maps, counts, len(frames[0]))
-        distances = _distances(videos, lengths)
+        distances = neighbour_distances(videos, lengths)
         clusters = cluster_frames(distances, self.config.clusters, self.config.grouping, lengths)
         return Output(self.tail(cluster_means(videos, clusters)), clusters, distances)
 
@@ -195,7 +195,7 @@ class VideoNetwork(nn.Module):
 
     def _classify(self, maps: Tensor, counts: tuple[int, ...]) -> Tensor:
         """Maps (sum of counts, C, h, w) of the rows of all videos to (V, classes)."""
-        if self.config.clusters and self.config.average == "before_relu":
+        if self.config.average == "before_relu":
             maps = torch.relu(maps)  # not in place: averages can be views of another operator's result
         self._tell_shifts(self._tail_stages, counts)
         for stage in self._tail_stages:
@@ -239,14 +239,3 @@ def _padded(maps: Tensor, counts: tuple[int, ...], frames: int) -> Tensor:
     out = maps.new_zeros(len(counts), frames, *maps.shape[1:])
     place = torch.cat([torch.arange(n) + v * frames for v, n in enumerate(counts)]).to(maps.device)
     return out.flatten(0, 1).index_copy(0, place, maps).view(out.shape)
-
-
-def _distances(videos: Tensor, lengths: Tensor | None) -> Tensor:
-    """:func:`neighbour_distances`; in a trace (fvcore's, to count FLOPs), which knows no packed bits, without packing."""
-    if not torch.jit.is_tracing():  # type: ignore[no-untyped-call]
-        return neighbour_distances(videos, lengths)
-    active = videos.detach() > 0
-    counts = (active[:, 1:] != active[:, :-1]).flatten(2).sum(dim=2)
-    if lengths is None:
-        return counts
-    return counts * (torch.arange(1, videos.shape[1], device=videos.device) < lengths[:, None])
