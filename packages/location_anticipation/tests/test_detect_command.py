@@ -170,6 +170,7 @@ def test_interrupt_of_the_process_leaves_nothing(tmp_path: Path, checkpoint: Pat
     arguments = ["detect", clip, "--checkpoint", checkpoint, "--device", "cpu", "--keyframe-step", "1"]
     code = (
         "import os, signal, sys; from location_anticipation import cli, detect_command as d\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a script's background starts without it
         "told = d._Progress.__call__\n"
         "def call(self, done, total):\n"
         "    told(self, done, total)\n"
