@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from efficiency_bench.data_sets import choose_variants, load_data_sets, with_real_settings
+from efficiency_bench.experiments.action_recognition import Settings
 from efficiency_bench.figures import figure_runs, find_figures
 from efficiency_bench.plan import RunSpec, runs_needed
 from efficiency_bench.presets import Preset, find_preset
 from efficiency_bench.tables import Row, Table, find_tables
+from full_video.networks import NetworkConfig, build_network
 
 ROOT = Path(__file__).parents[1]
 TABLES = {
@@ -225,5 +228,37 @@ def test_real_sets_are_read_where_the_data_root_has_them(tmp_path: Path) -> None
     }
     assert backbones["table3_2"] == {"resnet18"} and backbones["table3_3"] == {"resnet50"}
     real = {run.data["move4mnist"]: run.settings for run in of["table3_4"].values()}
-    assert real["ucf101-ucf101"]["frozen_norm"] == "partial" and real["ucf101-ucf101"]["weights"] == "IMAGENET1K_V1"
+    assert real["ucf101-ucf101"]["frozen_norm"] == "all" and real["ucf101-ucf101"]["weights"] == "IMAGENET1K_V1"
     assert real["move4mnist_short-sklearn_ucf101"]["weights"] == "", "HMDB51 is not there"
+
+
+@pytest.mark.parametrize("name", [name for name, data_set in DATA_SETS.items() if data_set.real and data_set.real.read])
+def test_the_settings_of_a_real_set_can_be_trained(name: str) -> None:
+    """A stem that is streamed needs fixed statistics in all of its layers; the network refuses otherwise."""
+    real = DATA_SETS[name].real
+    assert real is not None
+    settings = Settings(**{**real.settings["paper"]["action_recognition"], "backbone": "resnet18", "milestones": (1,)})
+    assert settings.memory == "streamed"
+    config = NetworkConfig(classes=2, clusters=settings.clusters, frozen_norm=settings.frozen_norm)
+    network = build_network(config).train()
+    network.memory = settings.memory
+    network(torch.zeros(1, 9, 3, 32, 32, dtype=torch.uint8)).sum().backward()
+
+
+def test_a_row_whose_network_is_not_the_printed_one_says_so() -> None:
+    preset = find_preset(ROOT / "workflows" / "config", "paper")
+    assert {run.settings["backbone"] for run in runs("table3_4", preset).values()} == {"resnet18"}
+    for name in ("table3_3", "table3_4", "table3_5", "table3_6", "table3_7", "table3_8"):
+        for row in TABLES[name].rows:
+            if row.measures:
+                assert "ResNet-18 from scratch" in row.note, f"{name}: {row.id}"
+                assert ("not Kinetics" in row.note) == ("pre_train" in TABLES[name].keys), f"{name}: {row.id}"
+
+
+def test_the_smallest_preset_trains_few_networks() -> None:
+    """Starting a run takes longer than the run there; every row, method and memory of chapter 3 is still run."""
+    preset = find_preset(ROOT / "workflows" / "config", "smoke")
+    found = {run_id: run for name in TABLES for run_id, run in runs(name, preset).items() if run.kind == "train"}
+    assert len(found) == 15
+    assert {run.settings["memory"] for run in found.values()} == {"plain", "streamed"}
+    assert {run.settings["grouping"] for run in found.values()} == {"cumulative", "slope", "uniform"}

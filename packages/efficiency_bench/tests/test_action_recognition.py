@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from efficiency_bench.artifacts import load_artifacts
 from efficiency_bench.cli import main
 from efficiency_bench.drawn import read_grouping, read_series
 from efficiency_bench.errors import UsageError
+from efficiency_bench.experiments import stage_distances as looked_at
 from efficiency_bench.experiments.action_recognition import Settings
 from efficiency_bench.experiments.cluster_pictures import EpochClusters, purity
 from efficiency_bench.experiments.stage_distances import correlation, ranks
@@ -121,6 +123,30 @@ def test_epochs_that_are_looked_at_are_spread_over_the_training(videos: Path, tm
     for epochs, count, expected in ((40, 5, [0, 10, 20, 30, 40]), (1, 6, [0, 1]), (3, 2, [0, 3])):
         followed = EpochClusters(test, TrainConfig(epochs=epochs), 2, count, tmp_path)
         assert followed.epochs == expected
+
+
+class Still:
+    """In place of clips: one video whose frames are all the same."""
+
+    def source(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.full((600, 3, 32, 32), 90, dtype=torch.uint8), 0
+
+
+def test_a_video_that_stands_still_has_no_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not end the run: no correlation is left out rather than recorded as NaN; nor does a long one cost more."""
+    from full_video.networks import NetworkConfig, build_network
+
+    shown: list[int] = []
+
+    def shares(whole: object, frames: torch.Tensor) -> np.ndarray:
+        shown.append(frames.shape[1])
+        return np.zeros((4, frames.shape[1] - 1))
+
+    monkeypatch.setattr(looked_at, "whole_videos", lambda videos, inputs: Still())
+    monkeypatch.setattr(looked_at, "neighbour_shares", shares)
+    network = build_network(NetworkConfig(classes=2, clusters=2)).eval()
+    assert looked_at.stage_distances(network, None, None) == ({}, {})  # type: ignore[arg-type]
+    assert shown == [looked_at.LONGEST]
 
 
 def test_ranks_and_correlation_by_hand() -> None:

@@ -5,7 +5,6 @@ import torch
 
 from efficiency_bench.experiments.action_recognition_cost import (
     FORMS,
-    Form,
     Settings,
     _training,
     _video,
@@ -88,7 +87,3 @@ def test_ratios_of_forms_that_were_timed_together() -> None:
 def test_settings_that_make_no_sense_are_refused(values: dict[str, object], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         Settings(**values)  # type: ignore[arg-type]
-
-
-def test_a_form_says_what_it_is() -> None:
-    assert FORMS["streamed16"] == Form(0, 16, "streamed")

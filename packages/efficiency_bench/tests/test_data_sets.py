@@ -1,6 +1,6 @@
 """Data sets as data: what is generated, what a data root brings, and that every mistake is refused in one line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -227,3 +227,16 @@ def test_a_presets_sizes_are_checked(tmp_path: Path, sizes: dict[str, dict[str, 
         choose_variants(sets, preset(**sizes), "")
     for part in expected:
         assert part in str(caught.value)
+
+
+def test_a_preset_may_name_another_stand_in(tmp_path: Path) -> None:
+    sets = load_data_sets(write(tmp_path, document()))
+    chosen = choose_variants(sets, replace(preset(), stand_ins={"vid": "digits"}), "")
+    assert chosen["vid"].folder == chosen["digits"].folder != choose_variants(sets, preset(), "")["vid"].folder
+    for wrong, expected in (
+        ({"digits": "fast"}, "quick.yaml: stand_ins.digits: no real data set of that name; there are vid"),
+        ({"vid": "vid"}, "quick.yaml: stand_ins.vid: no generated data set 'vid'; there are digits, fast"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            choose_variants(sets, replace(preset(), stand_ins=wrong), "")
+        assert str(caught.value) == expected

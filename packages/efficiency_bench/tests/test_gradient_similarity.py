@@ -1,5 +1,6 @@
 """Gradients of frames and clusters: they add up to the gradient of training, and vanish where clusters lose nothing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from efficiency_bench.experiments.action_recognition import Recipe
 from efficiency_bench.experiments.gradient_similarity import (
+    METHODS,
+    Settings,
     compare_clusters,
     compare_frames,
     pair_features,
+    recognition_settings,
     row_gradients,
+    with_grouping,
 )
 from efficiency_bench.experiments.stage_distances import every_frame
 from full_video.networks import NetworkConfig, VideoNetwork, build_network
@@ -41,10 +47,13 @@ def video(seed: int = 1) -> Tensor:
 
 
 class OneVideo:
-    """In place of clips: a set with one video."""
+    """In place of clips: a set with one video, in which frames may come in another order, or again."""
+
+    def __init__(self, order: Sequence[int] = range(FRAMES)) -> None:
+        self.order = list(order)
 
     def item(self, index: int, epoch: int) -> dict[str, Any]:
-        return {"frames": video()[0], "label": int(LABEL), "index": index}
+        return {"frames": video()[0][self.order], "label": int(LABEL), "index": index}
 
 
 @pytest.mark.parametrize("stage", ["layer1", "layer3"])
@@ -84,11 +93,38 @@ def test_clusters_of_one_frame_each_have_the_gradient_of_all_frames(clustered: V
     as_many = build_network(replace(clustered.config, clusters=FRAMES))
     as_many.load_state_dict(clustered.state_dict())
     whole, clips = every_frame(clustered), OneVideo()
-    for method in ("cumulative", "slope", "uniform"):
-        errors = compare_clusters(whole, as_many.eval(), clips, 0, method, "layer3")  # type: ignore[arg-type]
-        assert len(errors.by_cluster) == FRAMES and errors.relative < 1e-3 and errors.full < 1e-3
-    errors = compare_clusters(whole, clustered, clips, 0, "uniform", "layer3")  # type: ignore[arg-type]
+    alone = {method: with_grouping(as_many, method) for method in METHODS}
+    for errors in compare_clusters(whole, alone, clips, 0, "layer3").values():  # type: ignore[arg-type]
+        assert len(errors.by_cluster) == FRAMES and max(errors.relative, errors.full, errors.training) < 1e-3
+    errors = compare_clusters(whole, {"uniform": with_grouping(clustered, "uniform")}, clips, 0, "layer3")["uniform"]  # type: ignore[arg-type]
     assert len(errors.by_cluster) == 3 and errors.relative > 0.01, "three clusters of two frames lose something"
+    np.testing.assert_allclose(3 * errors.summed, errors.by_cluster, rtol=1e-4)
+    assert errors.training == pytest.approx(errors.full, rel=1e-4), "clusters of one size have one weight"
+
+
+def test_the_error_of_training_is_that_of_its_gradient(clustered: VideoNetwork) -> None:
+    """For clusters of different sizes, from the gradients of the two losses as autograd finds them."""
+    whole, order = every_frame(clustered), [0, 0, 0, 1, 2, 3]
+    frames = video()[:, order]
+    assert clustered.explain(frames).clusters.counts.tolist() == [[4, 1, 1]]  # type: ignore[union-attr]
+    found = []
+    for network in (whole, clustered):
+        network.zero_grad()
+        cross_entropy(network(frames), LABEL).backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in network.layer3.parameters()]))  # type: ignore[union-attr]
+    groupings = {"cumulative": clustered}
+    errors = compare_clusters(whole, groupings, OneVideo(order), 0, "layer3")["cumulative"]  # type: ignore[arg-type]
+    assert errors.training == pytest.approx(float((found[1] - found[0]).norm() / found[0].norm()), rel=1e-3)
+    assert errors.full != pytest.approx(errors.training, rel=1e-2)
+
+
+def test_frames_that_are_alike_have_no_distance(clustered: VideoNetwork) -> None:
+    """Of more than 25 rows torch takes distances from a matrix product, unless it is told not to."""
+    times = 5
+    pairs = compare_frames(every_frame(clustered), OneVideo([*range(FRAMES)] * times), 0, "layer1")  # type: ignore[arg-type]
+    first, second = np.triu_indices(times * FRAMES, k=1)
+    alike = (second - first) % FRAMES == 0
+    assert pairs.euclidean[alike].max() < 1e-5 * pairs.euclidean.max() and pairs.euclidean[~alike].min() > 0
 
 
 def test_distances_of_all_pairs_by_hand(clustered: VideoNetwork) -> None:
@@ -115,9 +151,10 @@ def test_the_features_of_pairs_give_the_network_s_scores(clustered: VideoNetwork
 
 
 def test_settings_of_the_recipe_reach_the_training() -> None:
-    from efficiency_bench.experiments.action_recognition import Recipe
-    from efficiency_bench.experiments.gradient_similarity import Settings
-
-    assert set(Recipe.__dataclass_fields__) < set(Settings.__dataclass_fields__)
+    changed: dict[str, Any] = {"backbone": "resnet34", "epochs": 3, "learning_rate": 0.5, "milestones": (1, 2)}
+    found = recognition_settings(Settings(**changed, clusters=4))
+    assert (found.method, found.clusters, found.frames) == ("clustered", 4, 0)
+    defaults = {name: getattr(Recipe(), name) for name in Recipe.__dataclass_fields__}
+    assert {name: getattr(found, name) for name in defaults} == defaults | changed
     with pytest.raises(ValueError, match="videos must be at least 1, got 0"):
         Settings(videos=0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from full_video.augmentation import Augmentation, Draw, mirror_labels
+from full_video.augmentation import Augmentation, Draw, direction_labels, mirror_labels
+from full_video.errors import UsageError
 
 
 def ramp(count=6, height=40, width=60):
@@ -53,8 +54,9 @@ def test_multiscale_draws():
 
 @pytest.mark.parametrize("crop", ["multiscale", "random", "centre"])
 @pytest.mark.parametrize("chunk", [1, 2, 5])
-def test_a_draw_is_the_same_for_every_chunk(crop, chunk):
-    augmentation = Augmentation(size=24, resize=32, crop=crop, flip="horizontal")
+@pytest.mark.parametrize("flip", ["horizontal", "directions"])
+def test_a_draw_is_the_same_for_every_chunk(crop, chunk, flip):
+    augmentation = Augmentation(size=24, resize=32, crop=crop, flip=flip)
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (7, 3, 45, 53), dtype=torch.uint8, generator=generator)
     for seed in range(8):
@@ -73,10 +75,31 @@ def test_flips_only_where_asked_for():
     for crop in ("multiscale", "random", "centre"):
         rng = np.random.default_rng(0)
         assert not any(Augmentation(crop=crop).draw(rng).flip for _ in range(100))
-        with_flips = Augmentation(crop=crop, flip="labels")
         for seed in range(20):  # a flip changes nothing else
-            draw = with_flips.draw(np.random.default_rng(seed))
-            assert Draw(draw.pair, draw.place) == Augmentation(crop=crop).draw(np.random.default_rng(seed))
+            plain, mirrored, turned = (
+                Augmentation(crop=crop, flip=flip).draw(np.random.default_rng(seed))
+                for flip in ("none", "labels", "directions")
+            )
+            assert Draw(mirrored.pair, mirrored.place) == Draw(turned.pair, turned.place) == plain
+            assert turned.flip == mirrored.flip and mirrored.turns == 0
+
+
+def test_a_quarter_turn_is_against_the_clock():
+    augmentation = Augmentation(size=40, resize=40)
+    plain = augmentation.apply(ramp(), Draw())
+    turned = augmentation.apply(ramp(), Draw(turns=1))
+    assert turned.is_contiguous()
+    for row, column in ((0, 0), (3, 17), (39, 5)):
+        assert torch.equal(turned[:, :, 39 - column, row], plain[:, :, row, column])
+    both = augmentation.apply(ramp(), Draw(flip=True, turns=3))
+    assert torch.equal(both, plain.flip(-1).rot90(-1, (2, 3)))
+
+
+def test_the_eight_symmetries_are_equally_likely():
+    rng = np.random.default_rng(0)
+    draws = [Augmentation(flip="directions").draw(rng) for _ in range(4000)]
+    counts = [sum((draw.flip, draw.turns) == (f, t) for draw in draws) for f in (False, True) for t in range(4)]
+    assert counts == pytest.approx([500] * 8, abs=90)
 
 
 def test_no_frames():
@@ -90,6 +113,32 @@ def test_no_frames():
 def test_unusable_options(options):
     with pytest.raises(ValueError, match=r"expected|must be"):
         Augmentation(**options)
+
+
+def test_sides_in_other_spellings():
+    names = ["turn_left", "turn_right", "SwipeLeft", "SwipeRight", "leftTurn", "RightTurn", "BrightRoom", "leftover",
+             "left_alone", "pull_right_out"]  # fmt: skip
+    assert mirror_labels(names) == (1, 0, 3, 2, 5, 4, 6, 7, None, 9)
+
+
+def test_directions_by_hand():
+    names = ["left", "right", "up", "down"]
+    assert direction_labels(names, Draw()) == (0, 1, 2, 3)
+    assert direction_labels(names, Draw(flip=True)) == (1, 0, 2, 3)
+    assert direction_labels(names, Draw(turns=1)) == (3, 2, 0, 1)  # left goes down, right up, up left, down right
+    assert direction_labels(names, Draw(turns=2)) == (1, 0, 3, 2)
+    assert direction_labels(names, Draw(flip=True, turns=1)) == (2, 3, 0, 1)  # left is first right, then up
+    assert direction_labels(["Down", "Left", "Up", "Right"], Draw(turns=3)) == (1, 2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["left", "right"], ["left", "right", "up", "down", "still"], ["left", "left", "up", "down"],
+     ["move left", "move right", "move up", "move down"]],
+)  # fmt: skip
+def test_other_classes_are_no_directions(names):
+    with pytest.raises(UsageError, match=f"the classes left, right, up and down, got {len(names)}: {names[0]}, "):
+        direction_labels(names, Draw())
 
 
 def test_mirrored_classes():

@@ -151,6 +151,7 @@ def test_an_hdf5_file_needs_no_format(write_videos: Write, tmp_path: Path, run: 
         (["--set", "frames=many"], "--set frames: expected a whole number, got many"),
         (["--set", "size=0"], "--set: expected 1 <= size <= resize"),
         (["--set", "clusters=0"], "memory='streamed' needs clusters"),
+        (["--set", "flip=directions"], "flip='directions' needs the classes left, right, up and down, got 2: 0, 1"),
         (["--set", "frozen_norm=none"], "frozen_norm"),
         (["--format", "youtube"], "format"),
         (["--option", "root"], "--option root: expected KEY=VALUE"),
@@ -291,6 +292,18 @@ def test_an_interrupt_ends_with_130(clip: Path, checkpoint: Path, run: Run, monk
     monkeypatch.setattr("full_video.predict_command.run", interrupted)
     status, _, error = run("predict", clip, "--checkpoint", checkpoint)
     assert status == 130 and one_line(error) == "error: interrupted; nothing was written\n"
+
+
+def test_too_little_memory_is_one_line(clip: Path, checkpoint: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1.00 GiB.\nSee the manual."
+        )
+
+    monkeypatch.setattr("full_video.predict_command.run", too_large)
+    status, _, error = run("predict", clip, "--checkpoint", checkpoint)
+    assert status == 1
+    assert one_line(error).startswith("error: CUDA out of memory. Tried to allocate 2.00 GiB; memory=streamed or ")
 
 
 def test_every_command_has_help(run: Run) -> None:

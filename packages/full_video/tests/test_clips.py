@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from full_video.augmentation import Augmentation
 from full_video.clips import Clips, collate
-from full_video.errors import BrokenVideo
+from full_video.errors import BrokenVideo, UsageError
 from full_video.sampling import Sampling
 from full_video.video_sets import Facts
 
@@ -151,6 +151,69 @@ def test_flips_and_their_labels(flip):
     assert all(test.item(i, e)["label"] == i for i in range(4) for e in range(10))
 
 
+STEPS = {"up": (-1, 0), "left": (0, -1), "down": (1, 0), "right": (0, 1)}
+
+
+class Dots:
+    """A bright dot beside the middle that moves by a pixel a frame, in the direction that is its video's class."""
+
+    facts = Facts("dots", "test", "0", tuple(STEPS))
+
+    def __len__(self):
+        return 4
+
+    def label(self, video):
+        return video
+
+    def name(self, video):
+        return f"dot {video}"
+
+    def frames(self, video):
+        frames = torch.zeros(5, 3, 24, 24, dtype=torch.uint8)
+        down, right = STEPS[self.facts.class_names[video]]
+        for t in range(5):
+            row, column = 9 + down * t, 13 + right * t
+            frames[t, :, row - 1 : row + 2, column - 1 : column + 2] = 255
+        return frames
+
+
+def direction(frames):
+    """Where the light goes, looked at in the pixels."""
+    light = frames[:, 0].double()
+    light /= light.sum((1, 2), keepdim=True)
+    place = torch.arange(frames.shape[-1], dtype=torch.float64)
+    down, right = (float(((light.sum(axis) * place).sum(1))[[0, -1]].diff()) for axis in (2, 1))
+    far = max(abs(down), abs(right))
+    return {step: name for name, step in STEPS.items()}[round(down / far), round(right / far)]
+
+
+@pytest.mark.parametrize("crop", ["centre", "multiscale"])
+def test_a_turned_dot_moves_as_its_label_says(crop):
+    augmentation = Augmentation(size=24, resize=24, crop=crop, scales=(1.0, 0.9), flip="directions")
+    clips = Clips(Dots(), Sampling(), augmentation, training=True)
+    for index in range(4):
+        pictures, labels = set(), set()
+        for epoch in range(80):
+            item = clips.item(index, epoch)
+            assert tuple(STEPS)[item["label"]] == direction(item["frames"])
+            source, label = clips.source(index, epoch)
+            assert label == item["label"] and torch.equal(source[:], item["frames"])
+            pictures.add(item["frames"].numpy().tobytes())
+            labels.add(item["label"])
+        assert labels == {0, 1, 2, 3}
+        assert len(pictures) == 8 if crop == "centre" else len(pictures) > 8
+    test = Clips(Dots(), Sampling(), augmentation)
+    for index in range(4):
+        assert test.item(index)["label"] == index and torch.equal(test.item(index)["frames"], Dots().frames(index))
+
+
+def test_directions_are_four_classes():
+    augmentation = Augmentation(size=16, resize=18, flip="directions")
+    with pytest.raises(UsageError, match="the classes left, right, up and down, got 4: left, right, up, go right"):
+        Clips(Videos(), Sampling(), augmentation, training=True)
+    assert Clips(Videos(), Sampling(), augmentation).item(3)["label"] == 3  # in tests nothing is turned
+
+
 def test_max_frames():
     clips = Clips(Videos(), Sampling(), AUGMENTATION, max_frames=6)
     assert [len(clips.item(index)["frames"]) for index in range(6)] == [5, 6, 6, 1, 6, 6]
@@ -189,6 +252,13 @@ def test_batches():
     for row, item, length in zip(frames, items, lengths.tolist(), strict=True):
         assert torch.equal(row[:length], item["frames"])
         assert torch.equal(row[length:], item["frames"][-1:].expand(9 - length, -1, -1, -1))
+
+
+def test_a_batch_of_one_clip_is_no_copy():
+    item = Clips(Videos(), Sampling(), AUGMENTATION).item(2)
+    frames, lengths, labels = collate([item])
+    assert frames.shape == (1, 70, 3, 16, 16) and frames.data_ptr() == item["frames"].data_ptr()
+    assert (lengths.tolist(), labels.tolist()) == ([70], [2])
 
 
 def test_batches_that_cannot_be():

@@ -22,7 +22,7 @@ from full_video.errors import BrokenVideo, UsageError, WorkError
 from full_video.evaluation import evaluate
 from full_video.frames import FrameSource
 from full_video.label_videos import LabelVideos
-from full_video.networks import NetworkConfig, VideoNetwork
+from full_video.networks import NetworkConfig, VideoNetwork, build_network
 from full_video.sampling import Sampling
 from full_video.training import TrainConfig, Trained, batch_order, learning_rate_at, train
 
@@ -197,6 +197,23 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(
     )
 
 
+def test_momentum_in_another_order_in_memory_is_the_same_momentum(
+    tmp_path: Path, data: LabelVideos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run on a GPU that goes on on a CPU, where the weights are laid out otherwise."""
+    config = recipe(epochs=1, batch_size=2, checkpoint_every=1, warmup=3)
+    whole = train(data, network(), config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_in_step(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, network(), config, tmp_path / "parts")
+    content = read(tmp_path / "parts")
+    for state in content["optimizer"]["state"].values():
+        state["momentum_buffer"] = state["momentum_buffer"].contiguous()
+    torch.save(content, tmp_path / "parts" / "training.pt")
+    assert same(whole, train(data, network(), config, tmp_path / "parts"))
+
+
 def test_a_finished_run_is_not_trained_again(
     tmp_path: Path, data: LabelVideos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +347,15 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, data: LabelVideos) -> N
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UsageError, match=r"training\.pt: not a readable checkpoint"):
         train(data, network(), recipe(epochs=1), tmp_path)
+
+
+def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path, data: LabelVideos) -> None:
+    config = recipe(precision="16-mixed")
+    with pytest.raises(UsageError, match="precision='16-mixed' needs a GPU"):
+        train(data, network(), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UsageError, match="precision='16-mixed' needs a GPU"):
+        evaluate(build_network(network()), data, config)
 
 
 def test_data_that_does_not_fit_the_network_is_refused_before_training(tmp_path: Path, data: LabelVideos) -> None:

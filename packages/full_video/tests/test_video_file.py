@@ -25,10 +25,14 @@ def level(number: int) -> int:
     return 20 + 53 * number % 200
 
 
-def write_video(path: Path, count: int = 30, size: tuple[int, int] = (48, 64), noise: bool = False) -> Path:
+def write_video(
+    path: Path, count: int = 30, size: tuple[int, int] = (48, 64), noise: bool = False, title: str = ""
+) -> Path:
     """Grey frames with a border of noise or without."""
     rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", metadata_encoding="latin-1") as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(CONTAINERS[f"clip{path.suffix}"], rate=15)
         stream.height, stream.width = size
         stream.pix_fmt, stream.gop_size, stream.bit_rate = "yuv420p", 10, 400_000
@@ -167,6 +171,19 @@ def test_what_is_no_video(tmp_path, content, why):
         path.write_bytes(content)
     with pytest.raises(BrokenVideo, match=why):
         len(VideoFile(path))
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mkv"])
+def test_a_title_that_is_no_utf8_does_not_matter(tmp_path, name):
+    path = write_video(tmp_path / name, count=5, title="caf\xe9")
+    assert b"caf\xe9" in path.read_bytes()
+    assert len(VideoFile(path)) == 5
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    write_video(tmp_path / "clip.avi", count=5).rename(tmp_path / "clip:1.avi")
+    monkeypatch.chdir(tmp_path)
+    assert len(VideoFile("clip:1.avi")) == 5
 
 
 def test_sound_alone_is_no_video(tmp_path):

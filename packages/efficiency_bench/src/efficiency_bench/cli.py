@@ -26,7 +26,6 @@ from .records import RunRecord, run_id
 from .settings import build_settings, parse_assignments, settings_to_json
 from .sources import imported_modules
 from .tables import load_table
-from .tabulate import tabulate, write_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,6 +210,9 @@ def _index(options: argparse.Namespace) -> None:
 
 
 def _tabulate(options: argparse.Namespace) -> None:
+    # Imported here: pandas takes a second, and no other command but plot needs it.
+    from .tabulate import tabulate, write_table
+
     folders = _named_folders(options.data)
     frame = tabulate(
         load_table(options.table),

@@ -168,7 +168,8 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
     """Data set -> what it is with this preset where `data_root` holds real data (empty: it holds none).
 
     Raises:
-        UsageError: the preset gives sizes of an unknown data set, of one that is not generated, or none it takes.
+        UsageError: the preset gives sizes of an unknown data set, of one that is not generated, or none it takes; or it names
+            a stand-in that is not generated, or for a data set that has none.
     """
     for name, sizes in preset.data.items():
         if name not in data_sets:
@@ -179,6 +180,14 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
                 f"{preset.path}: data.{name}: is not generated; give the sizes of {data_sets[name].stand_in}"
             )
         _check_options(generated.generator, {**generated.options, **sizes}, f"{preset.path}: data.{name}")
+    for name, stand_in in preset.stand_ins.items():
+        where = f"{preset.path}: stand_ins.{name}"
+        if name not in data_sets or data_sets[name].real is None:
+            known = ", ".join(other for other, data_set in data_sets.items() if data_set.real)
+            raise UsageError(f"{where}: no real data set of that name; there are {known}")
+        if stand_in not in data_sets or data_sets[stand_in].generated is None:
+            known = ", ".join(other for other, data_set in data_sets.items() if data_set.generated)
+            raise UsageError(f"{where}: no generated data set {stand_in!r}; there are {known}")
     return {name: _variant(data_set, data_sets, preset, data_root) for name, data_set in data_sets.items()}
 
 
@@ -248,7 +257,8 @@ def _variant(data_set: DataSet, data_sets: Mapping[str, DataSet], preset: Preset
         read = {f"{file}{SUFFIX}": how for file, how in data_set.real.read.items()}
         return Variant(_real_folder(data_set), (*convert, *read), "", (), convert, read)
     if data_set.generated is None:
-        return _variant(data_sets[data_set.stand_in], data_sets, preset, data_root)
+        stand_in = preset.stand_ins.get(data_set.name, data_set.stand_in)
+        return _variant(data_sets[stand_in], data_sets, preset, data_root)
     generated, sizes = data_set.generated, preset.data.get(data_set.name, {})
     options = sorted({**generated.options, **sizes}.items())
     words = tuple(text for key, value in options for text in (f"--{key.replace('_', '-')}", *_words(value)))

@@ -1,8 +1,8 @@
 """Presets: how large the runs behind the tables are.
 
-One YAML file per preset: which seeds, how large the generated data, and settings of the experiments. A
-setting is looked up in the table's row, then in what a real data set brings (`data_sets.with_real_settings`), then in
-the preset, then in the experiment's defaults.
+One YAML file per preset: which seeds, how large the generated data, which generated data set stands in for a real one
+instead of its own stand-in, and settings of the experiments. A setting is looked up in the table's row, then in what a real
+data set brings (`data_sets.with_real_settings`), then in the preset, then in the experiment's defaults.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,6 +32,8 @@ class Preset:
     """Settings of each experiment that differ from its defaults."""
     path: Path
     """Where the preset was read from, for messages."""
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    """Real data set -> the generated one in its place where it is not there, instead of the one it names itself."""
     real: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> settings over those of the preset."""
 
@@ -81,6 +83,7 @@ def load_preset(path: Path) -> Preset:
         data=document["data"],
         experiments=document["experiments"],
         path=path,
+        stand_ins=document.get("stand_ins", {}),
     )
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.benchmark import timer as read_clock
 
 from .errors import UsageError
 
@@ -119,6 +118,8 @@ def interleave(
 
 def _timed(candidate: Callable[[], object], calls: int) -> float:
     """Mean seconds of `calls` calls in a row, the garbage collector off meanwhile, as `timeit` has it."""
+    from torch.utils.benchmark import timer as read_clock  # brings compilers, which no other run should wait for
+
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()

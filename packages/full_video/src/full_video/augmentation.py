@@ -1,4 +1,4 @@
-"""Crops and flips of whole videos: one draw for all frames, so that reading them in chunks changes nothing."""
+"""Crops, flips and turns of whole videos: one draw for all frames, so that reading them in chunks changes nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["Augmentation", "Crop", "Draw", "Flip", "mirror_labels"]
+from full_video.errors import UsageError
+
+__all__ = ["Augmentation", "Crop", "Draw", "Flip", "direction_labels", "mirror_labels"]
 
 Crop = Literal["multiscale", "random", "centre"]
-Flip = Literal["none", "horizontal", "labels"]
+Flip = Literal["none", "horizontal", "labels", "directions"]
 
-# Something-Something has a class "... but pulling it right out as you remove your hand".
-_SIDE = re.compile(r"\b(left|right(?! out\b))\b", re.IGNORECASE)
+# A word of its own, also in turn_left and TurnLeft. Something-Something has a class "... but pulling it right out as you
+# remove your hand".
+_SIDE = re.compile(
+    r"(?:(?<![^\W_])|(?<=[a-z0-9])(?=[LR]))"
+    r"(?i:left|right(?![ _]out\b))"
+    r"(?:(?![^\W_])|(?<=[a-z])(?=[A-Z]))"
+)
 _OTHER = {"left": "right", "right": "left"}
+_TURNED = ("right", "up", "left", "down")  # each a quarter turn against the clock from the one before
 # TSN's places of a crop, (down, right) as parts of the room there is: corners, middles of sides, centre, quarters.
 _PLACES = (
     (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5),
@@ -37,6 +45,8 @@ class Draw:
     """Where the crop lies, (down, right), as parts of the room there is."""
     flip: bool = False
     """Whether left and right are exchanged."""
+    turns: int = 0
+    """Quarter turns against the clock, after the flip."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,9 @@ class Augmentation:
     """Sides of a ``multiscale`` crop as parts of the short side."""
     flip: Flip = "none"
     """Training flips half of the videos: ``horizontal`` keeps the label; ``labels`` exchanges the labels of classes that
-    differ in left and right, and leaves alone those that have no counterpart. TSM flips, but not Something-Something."""
+    differ in left and right, and leaves alone those that have no counterpart. TSM flips, but not Something-Something.
+    ``directions`` also turns them, which makes eight videos of one; it is for sets whose classes are left, right, up and
+    down alone, as Move4MNIST's are, and their labels turn with them."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= self.resize:
@@ -71,15 +83,19 @@ class Augmentation:
             raise ValueError(f"scales must be parts above 0 and up to 1, got {self.scales}")
 
     def draw(self, rng: np.random.Generator | None) -> Draw:
-        """Decide for one video; ``rng`` None is a test. It always takes the same amount of randomness."""
+        """Decide for one video; ``rng`` None is a test. Whatever ``flip`` says, the crop is the same."""
         if rng is None:
             return Draw()
         flip = bool(rng.random() < 0.5) and self.flip != "none"
+        pair: tuple[float, float] | None = None
         if self.crop == "multiscale":
             pairs = [(high, wide) for i, high in enumerate(self.scales) for wide in self.scales[max(0, i - 1) : i + 2]]
-            return Draw(pairs[rng.integers(len(pairs))], _PLACES[rng.integers(len(_PLACES))], flip)
-        down, right = rng.random(2).tolist()
-        return Draw(None, (down, right) if self.crop == "random" else (0.5, 0.5), flip)
+            pair = pairs[rng.integers(len(pairs))]
+            place = _PLACES[rng.integers(len(_PLACES))]
+        else:
+            down, right = rng.random(2).tolist()
+            place = (down, right) if self.crop == "random" else (0.5, 0.5)
+        return Draw(pair, place, flip, int(rng.integers(4)) if self.flip == "directions" else 0)
 
     def apply(self, frames: Tensor, draw: Draw) -> Tensor:
         """uint8 (n, 3, H, W) -> uint8 (n, 3, ``size``, ``size``), every frame alike and by itself."""
@@ -95,7 +111,11 @@ class Augmentation:
             box = [min(self.size, short) if abs(side - self.size) < 3 else side for side in sides]
         frames = _cropped(frames, box, draw.place)
         frames = _resized(frames, self.size, self.size)
-        return frames.flip(-1) if draw.flip else frames.contiguous()
+        if draw.flip:
+            frames = frames.flip(-1)
+        if draw.turns:
+            frames = frames.rot90(draw.turns, (-2, -1))
+        return frames.contiguous()
 
 
 def _cropped(frames: Tensor, box: Sequence[int], place: tuple[float, float]) -> Tensor:
@@ -110,8 +130,28 @@ def _resized(frames: Tensor, height: int, width: int) -> Tensor:
     return interpolate(frames, (height, width), mode="bilinear", antialias=True)
 
 
+def direction_labels(class_names: Sequence[str], draw: Draw) -> tuple[int, ...]:
+    """Class of a flipped and turned video of each class, where the classes are the directions left, right, up and down.
+
+    Raises:
+        UsageError: if they are not just these four, in any order.
+    """
+    names = [name.casefold() for name in class_names]
+    if sorted(names) != sorted(_TURNED):
+        some = ", ".join(class_names[:6]) + (", ..." if len(class_names) > 6 else "")
+        raise UsageError(
+            f"flip='directions' needs the classes left, right, up and down, got {len(class_names)}: {some}; "
+            "flip='labels' goes with any classes"
+        )
+    places = [_TURNED.index(name) for name in names]
+    if draw.flip:
+        places = [(2 - place) % 4 for place in places]
+    return tuple(names.index(_TURNED[(place + draw.turns) % 4]) for place in places)
+
+
 def mirror_labels(class_names: Sequence[str]) -> tuple[int | None, ...]:
-    """Class of a mirrored video of each class, from the names: the words left and right are exchanged.
+    """Class of a mirrored video of each class, from the names: the words left and right are exchanged, in ``turn_left`` and
+    ``TurnLeft`` too.
 
     ``Pulling something from left to right`` becomes ``Pulling something from right to left``; a class that names no side
     stays itself; one whose counterpart is not among the classes is None and must not be mirrored. In the sorted list of

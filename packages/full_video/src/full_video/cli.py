@@ -35,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         status: int = options.function(options, resolve_device(options.device))
-    except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt) as error:
+    except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt, torch.OutOfMemoryError) as error:
         if options.debug:
             traceback.print_exc()
         print(f"error: {_message(error, options)}", file=sys.stderr)
-        status = 130 if isinstance(error, KeyboardInterrupt) else 1 if isinstance(error, WorkError) else 2
+        failed = isinstance(error, WorkError | torch.OutOfMemoryError)
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1 if failed else 2
     sys.exit(status)
 
 
@@ -48,6 +49,9 @@ def _message(error: BaseException, options: argparse.Namespace) -> str:
         return f"interrupted; {options.interrupted}"
     if isinstance(error, ModuleNotFoundError):
         return f'this command needs {error.name}: pip install "full_video[{options.extra}]"'
+    if isinstance(error, torch.OutOfMemoryError):
+        said = ". ".join(str(error).split(". ")[:2])
+        return f"{said}; memory=streamed or a smaller batch_size, chunk, size or max_frames needs less"
     return str(error)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from full_video.augmentation import Augmentation, Draw, mirror_labels
+from full_video.augmentation import Augmentation, Draw, direction_labels, mirror_labels
 from full_video.frames import FrameSource, Wanted, frame_chunks, rising_indices
 from full_video.motion_sampling import motion_scores
 from full_video.sampling import Sampling
@@ -29,7 +29,7 @@ class Clip(TypedDict):
     frames: Tensor
     """uint8 (T, 3, S, S)."""
     label: int
-    """Its class, that of the mirrored video where it was flipped."""
+    """Its class, that of the flipped and turned video."""
     index: int
     """Which video of the set it is."""
 
@@ -70,6 +70,7 @@ class Clips(Dataset[Clip]):
 
     Raises:
         ValueError: if ``max_frames`` is negative.
+        UsageError: if training is to flip by ``directions`` and the classes are not the four directions.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Clips(Dataset[Clip]):
         self.videos, self.sampling, self.augmentation = videos, sampling, augmentation
         self.seed, self.training, self.max_frames = seed, training, max_frames
         self._mirror = mirror_labels(videos.facts.class_names)
+        if training and augmentation.flip == "directions":
+            direction_labels(videos.facts.class_names, Draw())  # refuses other classes before any worker process
         self._motion: dict[int, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
@@ -135,6 +138,8 @@ class Clips(Dataset[Clip]):
         # Of its own stream, so that two ways of sampling are compared on the same crops and flips.
         draw = self.augmentation.draw(self._rng(index, epoch, 0))
         label = self.videos.label(index)
+        if self.training and self.augmentation.flip == "directions":
+            return draw, direction_labels(self.videos.facts.class_names, draw)[label]
         if draw.flip and self.augmentation.flip == "labels":
             mirrored = self._mirror[label]
             if mirrored is None:
@@ -158,7 +163,7 @@ def collate(items: Sequence[Clip]) -> tuple[Tensor, Tensor, Tensor]:
     """Clips as a batch of V videos, T being the length of the longest.
 
     Returns:
-        frames: uint8 (V, T, 3, S, S), shorter ones padded by repeating their last frame.
+        frames: uint8 (V, T, 3, S, S), shorter ones padded by repeating their last frame; of a single clip a view.
         lengths: int64 (V,), frames that are not padding.
         labels: int64 (V,).
 
@@ -171,8 +176,11 @@ def collate(items: Sequence[Clip]) -> tuple[Tensor, Tensor, Tensor]:
     if len(sizes) > 1:
         raise ValueError(f"the clips of a batch must have frames of one size, got {sorted(sizes)}")
     lengths = [len(item["frames"]) for item in items]
+    labels = torch.tensor([item["label"] for item in items])
+    if len(items) == 1:
+        return items[0]["frames"][None], torch.tensor(lengths), labels
     frames = items[0]["frames"].new_empty((len(items), max(lengths), *next(iter(sizes))))
     for row, item, length in zip(frames, items, lengths, strict=True):
         row[:length] = item["frames"]
         row[length:] = item["frames"][-1]
-    return frames, torch.tensor(lengths), torch.tensor([item["label"] for item in items])
+    return frames, torch.tensor(lengths), labels

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from full_video.clips import Clips
 from full_video.errors import BrokenVideo, UsageError, WorkError
-from full_video.inputs import InputConfig, Skipped, batches
+from full_video.inputs import InputConfig, Skipped, batches, check_precision
 from full_video.networks import VideoNetwork
 from full_video.video_sets import VideoSet
 
@@ -82,11 +82,12 @@ def evaluate(network: VideoNetwork, videos: VideoSet, config: InputConfig, devic
     Args:
         network: the network; it is moved to ``device``.
         videos: labelled videos.
-        config: sampling, sizes, batch, precision; a :class:`~full_video.training.TrainConfig` will do.
+        config: sampling, sizes, batch, precision; a :class:`~full_video.training.TrainConfig` will do. ``memory`` has no
+            say: whatever can be streamed is, as it costs nothing where no gradient is wanted.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        UsageError: if the network has other classes than the videos, or there is no video.
+        UsageError: if the network has other classes than the videos, there is no video, or the device lacks the precision.
         WorkError: if a score is not finite, or no video can be read.
     """
     names = videos.facts.class_names
@@ -94,6 +95,7 @@ def evaluate(network: VideoNetwork, videos: VideoSet, config: InputConfig, devic
         raise UsageError(f"{videos.facts.name} has {len(names)} classes, the network {network.config.classes}")
     if len(videos) == 0:
         raise UsageError(f"{videos.facts.name} has no videos to evaluate on")
+    check_precision(config.precision, device)
     clips = Clips(
         videos,
         sampling=config.sampling,

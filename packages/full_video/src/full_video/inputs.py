@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from full_video.augmentation import Augmentation
 from full_video.clips import Clips, collate
-from full_video.errors import BrokenVideo
+from full_video.errors import BrokenVideo, UsageError
 from full_video.sampling import Sampling
 
-__all__ = ["Batch", "InputConfig", "Skipped", "batches"]
+__all__ = ["Batch", "InputConfig", "Skipped", "batches", "check_precision"]
 
 _MEMORY = ("plain", "checkpointed", "streamed")
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -38,7 +38,7 @@ class InputConfig:
     chunk: int = 4
     """Frames that pass the stem at once where memory is checkpointed or streamed."""
     precision: str = "32-true"
-    """Fabric's precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
+    """Fabric's precision: ``32-true``, ``bf16-mixed`` or, on a GPU, ``16-mixed``."""
     workers: int = 0
     """Processes that read videos; 0 reads in the process itself. Changes no number."""
 
@@ -76,6 +76,16 @@ class Skipped:
     """What is wrong with it."""
     times: int
     """How often it was asked for."""
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Refuse ``16-mixed`` on a CPU, where Fabric would compute in bfloat16 instead.
+
+    Raises:
+        UsageError: if so.
+    """
+    if precision == "16-mixed" and device == "cpu":
+        raise UsageError("precision='16-mixed' needs a GPU; on a CPU use 'bf16-mixed' or '32-true'")
 
 
 def batches(

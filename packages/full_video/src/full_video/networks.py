@@ -236,6 +236,6 @@ def _padded(maps: Tensor, counts: tuple[int, ...], frames: int) -> Tensor:
     """Maps (sum of counts, *) of all videos as (V, frames, *), with zeros where there is no frame."""
     if min(counts) == frames:
         return maps.view(len(counts), frames, *maps.shape[1:])
-    out = maps.new_zeros(len(counts), frames, *maps.shape[1:])
+    out = maps.new_zeros(len(counts) * frames, *maps.shape[1:])
     place = torch.cat([torch.arange(n) + v * frames for v, n in enumerate(counts)]).to(maps.device)
-    return out.flatten(0, 1).index_copy(0, place, maps).view(out.shape)
+    return out.index_copy_(0, place, maps).view(len(counts), frames, *maps.shape[1:])

@@ -25,6 +25,7 @@ __all__ = ["Guess", "Prediction", "as_json", "predict"]
 
 _HELD = 256  # frames: a clip up to this long is read once and kept, a longer one is read again for each look
 _WINDOW = 32  # frames whose scores are computed at once where nothing is clustered
+_FULL_SIZE = 8  # frames that are in memory at the size of the video
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def predict(
     with _as_for_tests(network):
         clusters = distances = None
         if network.config.clusters:
-            output = network.explain(_held(clip) if network.config.streams else clip[:][None].to(device))
+            output = network.explain(
+                _held(clip) if network.config.streams else _read(clip, 0, len(clip))[None].to(device)
+            )
             assert output.clusters is not None and output.distances is not None
             logits = output.logits[0]
             clusters, distances = output.clusters.ids[0].cpu().numpy(), output.distances[0].cpu().numpy()
@@ -152,7 +155,12 @@ class _OneVideo:
 
 
 def _held(clip: ClipSource) -> Tensor | list[ClipSource]:
-    return clip[:][None] if len(clip) <= _HELD else [clip]
+    return _read(clip, 0, len(clip))[None] if len(clip) <= _HELD else [clip]
+
+
+def _read(clip: ClipSource, start: int, stop: int) -> Tensor:
+    """Frames ``start`` to ``stop`` - 1 of a clip (n, 3, S, S)."""
+    return torch.cat([clip[first : min(first + _FULL_SIZE, stop)] for first in range(start, stop, _FULL_SIZE)])
 
 
 @contextmanager
@@ -181,7 +189,7 @@ def _windowed(network: VideoNetwork, clip: ClipSource, device: str) -> Tensor:
             stop = min(start + _WINDOW, len(clip))
             last = min(len(clip), stop + reach)
             if last > read:
-                held = torch.cat([held, clip[read:last]]) if read else clip[:last]
+                held = torch.cat([held, _read(clip, read, last)]) if read else _read(clip, 0, last)
             read = last
             network(held[None].to(device))
             total += rows.pop()[start - first : stop - first].double().sum(dim=0).cpu()

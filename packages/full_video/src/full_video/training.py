@@ -23,7 +23,7 @@ from tqdm import tqdm
 from full_video.checkpoint import read_tensors, save_network, write_tensors
 from full_video.clips import Clips
 from full_video.errors import BrokenVideo, UsageError, WorkError
-from full_video.inputs import Batch, InputConfig, Skipped, batches
+from full_video.inputs import Batch, InputConfig, Skipped, batches, check_precision
 from full_video.networks import NetworkConfig, VideoNetwork, build_network
 from full_video.video_sets import VideoSet
 
@@ -159,6 +159,7 @@ def train(
     """
     folder = Path(folder)
     _check_fit(videos, network, folder)
+    check_precision(config.precision, device)
     fingerprint = _fingerprint(videos, network, config, weights)
     clips = Clips(
         videos,
@@ -322,6 +323,10 @@ class _Run:
             )
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        # A fused step pairs numbers by their place in memory, and weights on another device may have lain in another order.
+        for parameter, state in self.optimizer.state.items():
+            if state.get("momentum_buffer") is not None:
+                state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
         self._fabric.strategy.precision.load_state_dict(content["precision"])
         self.step, self.seconds = int(content["step"]), float(content["seconds"])
         self.history = [(loss, int(videos)) for loss, videos in content["history"].tolist()]

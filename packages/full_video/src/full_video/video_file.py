@@ -158,7 +158,8 @@ def _decoded(path: Path, name: str) -> Iterator[VideoFrame]:
         raise BrokenVideo(name, "no such file" if not path.exists() else "not a file")
     count = 0
     try:
-        with av.open(str(path)) as container:
+        # A name with a colon is an address to FFmpeg unless a folder stands before it; and a title need not be UTF-8.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = _video_stream(container, name)
             # A loader's worker process has one core; elsewhere all of them help.
             stream.thread_type = "AUTO"

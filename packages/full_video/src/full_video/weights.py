@@ -16,7 +16,7 @@ __all__ = ["load_weights", "torchvision_names"]
 
 
 def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
-    """Load pretrained weights into ``network``; a classifier for other classes is left as it is.
+    """Load pretrained weights into ``network``; a classifier for another number of classes is left out.
 
     Args:
         network: the network; its parameters have torchvision's names.

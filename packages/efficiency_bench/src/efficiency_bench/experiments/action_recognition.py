@@ -46,8 +46,9 @@ class Recipe:
     """The shorter side of a frame is resized to this many pixels before a crop in the middle."""
     crop: Literal["multiscale", "random", "centre"] = "multiscale"
     """How training crops; tests take the middle."""
-    flip: Literal["none", "horizontal", "labels"] = "labels"
-    """Training mirrors half of the videos: not at all, keeping the label, or exchanging the labels left and right."""
+    flip: Literal["none", "horizontal", "labels", "directions"] = "labels"
+    """How training mirrors: not at all, keeping the label, exchanging left and right, or by all eight symmetries of the square
+    with the labels left, right, up and down (Move4MNIST)."""
     max_frames: int = 0
     """The most frames of a video; 0 is no limit."""
     epochs: int = 40

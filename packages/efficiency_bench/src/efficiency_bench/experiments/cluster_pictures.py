@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..drawn import Grouping
 from ..files import atomic_write
 from ..records import Metric
+from .stage_distances import whole_videos
 
 if TYPE_CHECKING:
     from full_video.clips import Clips, ClipSource
@@ -35,7 +36,7 @@ class EpochClusters:
     """
 
     def __init__(self, videos: VideoSet, inputs: InputConfig, count: int, epochs: int, folder: Path) -> None:
-        self._clips, self._folder = _clips(videos, inputs), folder / "clusters"
+        self._clips, self._folder = whole_videos(videos, inputs), folder / "clusters"
         self._chosen = _spread(len(videos), count)
         last = getattr(inputs, "epochs", 1)
         self.epochs = sorted({round(epoch) for epoch in np.linspace(0, last, min(epochs, last + 1))})
@@ -71,7 +72,7 @@ def kind_pictures(network: VideoNetwork, videos: VideoSet, inputs: InputConfig) 
     names, kinds = known
     whole = [video for video in range(len(videos)) if len(np.unique(kinds[video])) == len(names)]
     video = whole[0] if whole else 0
-    source, ways = _by_method(network, _clips(videos, inputs), video)
+    source, ways = _by_method(network, whole_videos(videos, inputs), video)
     frames = source[:]
     stride = max(1, min(frames.shape[-2:]) // PICTURE)
     return Grouping.of(
@@ -90,7 +91,7 @@ def kind_agreement(network: VideoNetwork, videos: VideoSet, inputs: InputConfig)
     if known is None:
         return {}
     _, kinds = known
-    clips, chosen = _clips(videos, inputs), _spread(len(videos), JUDGED)
+    clips, chosen = whole_videos(videos, inputs), _spread(len(videos), JUDGED)
     shares = []
     for video in chosen:
         source, ways = _by_method(network, clips, video)
@@ -116,16 +117,6 @@ def _kinds(videos: VideoSet) -> tuple[Sequence[str], NDArray[np.uint8]] | None:
     if not isinstance(videos, LabelVideos) or videos.kinds is None:
         return None
     return KINDS, videos.kinds
-
-
-def _clips(videos: VideoSet, inputs: InputConfig) -> Clips:
-    from full_video.clips import Clips
-    from full_video.sampling import Sampling
-
-    return Clips(
-        videos, sampling=Sampling(), augmentation=inputs.augmentation, seed=0, training=False,
-        max_frames=inputs.max_frames,
-    )  # fmt: skip
 
 
 def _spread(videos: int, count: int) -> list[int]:

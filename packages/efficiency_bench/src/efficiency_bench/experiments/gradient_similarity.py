@@ -6,7 +6,8 @@ which is the gradient that clusters approximate (equation 3.1).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,14 +21,12 @@ from ..records import Metric
 from .action_recognition import DATA, Recipe, network_config, open_split, train_config
 from .action_recognition import Settings as RecognitionSettings
 from .base import Context, Experiment, Outcome
-from .stage_distances import correlation, every_frame, last_block, ranks
+from .cluster_pictures import METHODS
+from .stage_distances import correlation, every_frame, last_block, ranks, whole_videos
 
 if TYPE_CHECKING:
     from full_video.clips import Clips
     from full_video.networks import VideoNetwork
-
-METHODS = ("cumulative", "slope", "uniform")
-"""The ways to group whose gradients are compared."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,18 @@ class Settings(Recipe):
 
 def run(settings: Settings, context: Context) -> Outcome:
     """Train once (resuming what `context.folder` holds), then compare frames and clusters on test videos."""
-    from full_video.clips import Clips
     from full_video.evaluation import evaluate
     from full_video.gradients import check_bound
-    from full_video.sampling import Sampling
     from full_video.training import train
 
     training, test = open_split(context, "train"), open_split(context, "test")
-    shared = {name: value for name, value in asdict(settings).items() if name in Recipe.__dataclass_fields__}
-    recognition = RecognitionSettings(**shared, method="clustered", clusters=settings.clusters)
+    recognition = recognition_settings(settings)
     network, recipe = network_config(recognition, training), train_config(recognition, context.seed)
     weights = settings.weights or None
     trained = train(training, network, recipe, context.folder, device=context.device.type, weights=weights)
     scores = evaluate(trained.network, test, recipe, device=context.device.type)
     clustered = trained.network.to(context.device).eval()
-    whole = every_frame(clustered)
-    clips = Clips(test, sampling=Sampling(), augmentation=recipe.augmentation, seed=0, training=False,
-                  max_frames=recipe.max_frames)  # fmt: skip
+    whole, clips = every_frame(clustered), whole_videos(test, recipe)
 
     metrics = {"top1": Metric(100 * scores.top1, "%")}
     pairs = [
@@ -79,15 +73,17 @@ def run(settings: Settings, context: Context) -> Outcome:
         found = [(getattr(pair, name), pair.gradient) for pair in pairs]
         linear = [correlation(x, y) for x, y in found]
         monotone = [correlation(ranks(x), ranks(y)) for x, y in found]
-        metrics[f"correlation_{name}"] = Metric(float(np.mean(linear)), "1")
-        metrics[f"rank_correlation_{name}"] = Metric(float(np.mean(monotone)), "1")
+        for label, values in (("correlation", linear), ("rank_correlation", monotone)):
+            if known := [value for value in values if np.isfinite(value)]:  # not so where all frames are alike
+                metrics[f"{label}_{name}"] = Metric(float(np.mean(known)), "1")
     series = {
         name: Series.of([(f"video {at + 1}", getattr(pair, name), pair.gradient) for at, pair in enumerate(pairs)])
         for name in ("euclidean", "hamming")
     }
 
+    groupings = {method: with_grouping(clustered, method) for method in METHODS}
     errors = [
-        {method: compare_clusters(whole, clustered, clips, video, method, settings.cluster_stage) for method in METHODS}
+        compare_clusters(whole, groupings, clips, video, settings.cluster_stage)
         for video in range(min(settings.compared_videos, len(test)))
     ]
     for method in METHODS:
@@ -95,7 +91,9 @@ def run(settings: Settings, context: Context) -> Outcome:
         metrics |= {
             f"gradient_error_{method}": Metric(float(np.mean([one.by_cluster.mean() for one in every])), "1"),
             f"gradient_error_relative_{method}": Metric(float(np.mean([one.relative for one in every])), "1"),
+            f"gradient_error_sum_{method}": Metric(float(np.mean([one.summed.mean() for one in every])), "1"),
             f"full_gradient_error_{method}": Metric(float(np.mean([one.full for one in every])), "1"),
+            f"training_gradient_error_{method}": Metric(float(np.mean([one.training for one in every])), "1"),
         }
     series["cluster_errors"] = Series.of(
         [(method, np.arange(1, len(one.by_cluster) + 1), one.by_cluster) for method, one in errors[0].items()]
@@ -116,11 +114,22 @@ def run(settings: Settings, context: Context) -> Outcome:
         "activations": f"output of {settings.pair_stage}",
         "gradient": "of the cross-entropy with respect to the stage's weights, the part that comes through one frame's (or "
         "cluster's) output of the stage, times the number of frames (clusters), as if it were alone",
-        "gradient_error": f"Euclidean distance of a cluster's gradient in {settings.cluster_stage} from the mean of its frames'",
-        "bound": asdict(bound) | {"pairs": "all frames of one video, features before the classifier"},
+        "correlation": "Pearson's (rank_correlation: Spearman's) over all pairs of frames of a video, the mean over videos",
+        "gradient_error": f"Euclidean distance of a cluster's gradient in {settings.cluster_stage} from the mean of its frames'; "
+        "gradient_error_sum: of its part of the loss's gradient from the sum of its frames' parts, as the thesis words it",
+        "full_gradient_error": "from the gradient of all frames, over its length: the mean of the clusters weighted by their "
+        "frames; training_gradient_error: their plain mean, with which clusters train",
+        "bound": asdict(bound)
+        | {"pairs": "all frames of one video, features before the classifier, without its offsets"},
     }
     artifacts = {key: array for name, one in series.items() for key, array in one.arrays(name).items()}
     return Outcome(metrics, protocol, artifacts)
+
+
+def recognition_settings(settings: Settings) -> RecognitionSettings:
+    """The training's settings: the recipe, every frame of a video in clusters."""
+    recipe = {field.name: getattr(settings, field.name) for field in fields(Recipe)}
+    return RecognitionSettings(**recipe, method="clustered", clusters=settings.clusters)
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,12 @@ def compare_frames(whole: VideoNetwork, clips: Clips, video: int, stage: str) ->
     flat = activations.flatten(1)
     signs = (flat > 0).double()
     first, second = np.triu_indices(len(flat), k=1)
+    # Of more than 25 rows torch would take them from a matrix product, which has no digits left for frames that are alike.
+    exact = "donot_use_mm_for_euclid_dist"
     distances = (
-        torch.cdist(flat, flat),
+        torch.cdist(flat, flat, compute_mode=exact),
         torch.cdist(signs, signs, p=1) / flat.shape[1],
-        torch.cdist(gradients, gradients),
+        torch.cdist(gradients, gradients, compute_mode=exact),
     )
     return Pairs(*(distance.cpu().numpy().astype(np.float64)[first, second] for distance in distances))
 
@@ -154,32 +165,51 @@ class ClusterErrors:
     """How far the gradients of one video's clusters are from those of their frames."""
 
     by_cluster: NDArray[np.float64]
-    """(clusters with frames,) Euclidean distance of a cluster's gradient from the mean of its frames'."""
+    """(clusters with frames,) Euclidean distance of a cluster's gradient from the mean of its frames', which is what its mean
+    activation approximates (equations 3.3 and 3.5)."""
+    summed: NDArray[np.float64]
+    """(clusters with frames,) the same as the thesis words it (3.4.2): of the cluster's part of the loss's gradient from the sum
+    of its frames' parts. A cluster has 1 / g of the loss however many frames it has, so large and small ones are off."""
     relative: float
     """Their mean over the mean length of the frames' mean gradients."""
     full: float
     """Distance of the whole video's gradient, clusters weighted by their frames, from that of all frames, over the length
     of the latter."""
+    training: float
+    """The same without the weights: the gradient that training with clusters takes."""
 
 
 def compare_clusters(
-    whole: VideoNetwork, clustered: VideoNetwork, clips: Clips, video: int, method: str, stage: str
-) -> ClusterErrors:
-    """Gradients of a video's clusters by `method` beside those of its frames; the weights of both are the same."""
+    whole: VideoNetwork, groupings: Mapping[str, VideoNetwork], clips: Clips, video: int, stage: str
+) -> dict[str, ClusterErrors]:
+    """Gradients of a video's clusters beside those of its frames, for each of `groupings`: networks with the weights of `whole`
+    that group in another way each."""
     frames, label = _clip(whole, clips, video)
-    other = _with_grouping(clustered, method)
     truth, _ = row_gradients(whole, frames, label, stage)
-    found, _ = row_gradients(other, frames, label, stage)
-    ids = other.groups(frames).ids[0].to(truth.device)
+    return {name: _cluster_errors(truth, network, frames, label, stage) for name, network in groupings.items()}
+
+
+def _cluster_errors(truth: Tensor, network: VideoNetwork, frames: Tensor, label: Tensor, stage: str) -> ClusterErrors:
+    found, _ = row_gradients(network, frames, label, stage)
+    with torch.no_grad():  # all frames at once, as for the gradients: of chunks, rounding may turn a sign
+        clusters = network.explain(frames).clusters
+    assert clusters is not None
+    ids = clusters.ids[0]
     counts = torch.bincount(ids, minlength=len(found)).to(truth)
-    means = torch.zeros_like(found).index_add_(0, ids, truth) / counts.clamp(min=1)[:, None]
+    sums = torch.zeros_like(found).index_add_(0, ids, truth)
     there = counts > 0
+    means = sums / counts.clamp(min=1)[:, None]
     distance = (found - means).norm(dim=1)[there]
-    weights = (counts / counts.sum())[:, None]
-    all_frames = (weights * means).sum(dim=0)
-    full = ((weights * found).sum(dim=0) - all_frames).norm() / all_frames.norm()
-    relative = distance.mean() / means[there].norm(dim=1).mean()
-    return ClusterErrors(distance.cpu().double().numpy(), float(relative), float(full))
+    summed = (found / len(found) - sums / len(truth)).norm(dim=1)[there]
+    all_frames = truth.mean(dim=0)
+    weighted = (counts[:, None] * found).sum(dim=0) / counts.sum()
+    return ClusterErrors(
+        by_cluster=distance.cpu().double().numpy(),
+        summed=summed.cpu().double().numpy(),
+        relative=float(distance.mean() / means[there].norm(dim=1).mean()),
+        full=float((weighted - all_frames).norm() / all_frames.norm()),
+        training=float((found.mean(dim=0) - all_frames).norm() / all_frames.norm()),
+    )
 
 
 def row_gradients(network: VideoNetwork, frames: Tensor, label: Tensor, stage: str) -> tuple[Tensor, Tensor]:
@@ -238,7 +268,8 @@ def _clip(network: VideoNetwork, clips: Clips, video: int) -> tuple[Tensor, Tens
     return item["frames"][None].to(device), torch.tensor([item["label"]], device=device)
 
 
-def _with_grouping(network: VideoNetwork, method: str) -> VideoNetwork:
+def with_grouping(network: VideoNetwork, method: str) -> VideoNetwork:
+    """The same weights with frames grouped by `method`, in eval mode."""
     from full_video.networks import build_network
 
     other = build_network(replace(network.config, grouping=method))
@@ -248,7 +279,7 @@ def _with_grouping(network: VideoNetwork, method: str) -> VideoNetwork:
 
 EXPERIMENT = Experiment(
     name="gradient_similarity",
-    kind="measure",
+    kind="train",  # nothing is timed
     summary="compare activations and gradients of frames, and gradients of clusters with those of their frames",
     settings_type=Settings,
     data=(DATA,),

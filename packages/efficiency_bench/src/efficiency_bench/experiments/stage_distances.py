@@ -14,6 +14,7 @@ from ..drawn import Series
 from ..records import Metric
 
 if TYPE_CHECKING:
+    from full_video.clips import Clips
     from full_video.inputs import InputConfig
     from full_video.networks import VideoNetwork
     from full_video.video_sets import VideoSet
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 SHOWN = 6
 """Pairs of similar and of dissimilar neighbours that the figure shows."""
+LONGEST = 512
+"""The most frames that are looked at: they pass the whole network at once, which takes memory for each."""
+
+
+def whole_videos(videos: VideoSet, inputs: InputConfig) -> Clips:
+    """Every frame of each video, as tests crop it."""
+    from full_video.clips import Clips
+    from full_video.sampling import Sampling
+
+    return Clips(
+        videos, sampling=Sampling(), augmentation=inputs.augmentation, seed=0, training=False,
+        max_frames=inputs.max_frames,
+    )  # fmt: skip
 
 
 def every_frame(network: VideoNetwork) -> VideoNetwork:
@@ -65,21 +79,17 @@ def neighbour_shares(whole: VideoNetwork, frames: Tensor) -> NDArray[np.float64]
 def stage_distances(
     network: VideoNetwork, videos: VideoSet, inputs: InputConfig
 ) -> tuple[dict[str, Metric], dict[str, NDArray[Any]]]:
-    """Distances of neighbouring frames of the first test video through all stages.
+    """Distances of neighbouring frames of the first test video (of a longer one, its first `LONGEST` frames) through all stages.
 
     Similar are the neighbours whose pixels differ least, but do differ; dissimilar those whose pixels differ most.
 
     Returns:
         Metrics `stage2_rank_correlation` to `stage4_rank_correlation` (Spearman's, of all neighbours' distances with those in
-        stage 1), and the artifact `stages/*`.
+        stage 1; left out where they do not vary), and the artifact `stages/*`, empty where no two neighbours differ.
     """
-    from full_video.clips import Clips
-    from full_video.sampling import Sampling
-
-    clips = Clips(videos, sampling=Sampling(), augmentation=inputs.augmentation, seed=0, training=False,
-                  max_frames=inputs.max_frames)  # fmt: skip
     whole = every_frame(network)
-    frames = clips.item(0, 0)["frames"]
+    source, _ = whole_videos(videos, inputs).source(0)
+    frames = source[:LONGEST]
     shares = neighbour_shares(whole, frames[None].to(next(whole.parameters()).device))
     pixels = (frames[1:].int() - frames[:-1].int()).abs().flatten(1).double().mean(dim=1).numpy()
     order = [at for at in np.argsort(pixels, kind="stable").tolist() if pixels[at] > 0]
@@ -87,11 +97,10 @@ def stage_distances(
     half = min(SHOWN, len(order) // 2)
     chosen = [("similar frames", at) for at in order[:half]]
     chosen += [("dissimilar frames", at) for at in order[len(order) - half :]]
+    found = {stage: correlation(ranks(shares[0]), ranks(shares[stage - 1])) for stage in (2, 3, 4)}
     metrics = {
-        f"stage{stage}_rank_correlation": Metric(correlation(ranks(shares[0]), ranks(shares[stage - 1])), "1")
-        for stage in (2, 3, 4)
+        f"stage{stage}_rank_correlation": Metric(value, "1") for stage, value in found.items() if np.isfinite(value)
     }
-    metrics = {name: metric for name, metric in metrics.items() if np.isfinite(metric.value)}
     if not chosen:
         return metrics, {}
     return metrics, Series.of([(name, blocks, shares[:, at]) for name, at in chosen]).arrays("stages")
