@@ -1,7 +1,6 @@
 """Networks: torchvision's names and numbers, the shift where TSM has it, padding that never counts, weights from files."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,7 @@ from full_video.errors import UsageError, WorkError
 from full_video.networks import NetworkConfig, VideoNetwork, build_network
 from full_video.shift import ShiftedConv2d, temporal_shift
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(seed: int = 0, **settings: Any) -> VideoNetwork:

@@ -1,7 +1,7 @@
 """The streamed stem gives the one-shot graph's numbers and gradients, whatever the chunk, and refuses where it could not."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,13 +23,7 @@ from full_video.shift import ShiftedConv2d
 from full_video.stem_checks import check_stem, frames_independent
 from full_video.streamed import StreamedStem, stream_distances
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def stem(kind: str = "r18", dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Sequential:

@@ -32,9 +32,13 @@ def whole_videos(videos: VideoSet, inputs: InputConfig) -> Clips:
     from full_video.sampling import Sampling
 
     return Clips(
-        videos, sampling=Sampling(), augmentation=inputs.augmentation, seed=0, training=False,
+        videos,
+        sampling=Sampling(),
+        augmentation=inputs.augmentation,
+        seed=0,
+        training=False,
         max_frames=inputs.max_frames,
-    )  # fmt: skip
+    )
 
 
 def every_frame(network: VideoNetwork) -> VideoNetwork:
