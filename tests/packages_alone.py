@@ -4,15 +4,18 @@
 
 With ``--fast``, tests marked slow are left to the run in the shared environment.
 
-Two packages are looked at side by side, one thread each; what their commands print comes when a package is through.
+Two packages are looked at side by side, one thread each; what their commands print comes when a package is through, the
+end of it once more at the close where one failed.
 
 The environments are made under a temporary folder and removed. Nothing of this repository's own environment is visible
-in them, so a package that quietly needs a sibling fails here.
+in them, so a package that quietly needs a sibling fails here. torchvision, and the torch of several gigabytes that it
+brings, is installed once; a package sees that copy only where it asks for torchvision itself.
 """
 
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import venv
@@ -29,26 +32,42 @@ def run(*command: str | Path, folder: Path) -> None:
         subprocess.run([str(part) for part in command], cwd=folder, env=environment, check=True, stdout=log, stderr=log)
 
 
-def check(package: Path, options: list[str]) -> bool:
-    """Whether the package installs, imports and passes its tests; prints what was run."""
+def modules(environment: Path) -> Path:
+    """The site-packages of a virtual environment of this interpreter."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
+
+
+def make(home: Path) -> Path:
+    """An empty environment in ``home``; its interpreter."""
+    venv.create(home / "env", with_pip=True)
+    return home / "env" / "bin" / "python"
+
+
+def check(package: Path, options: list[str], torch: Path) -> str:
+    """Install, import and test a package; prints what was run and returns the end of it, or nothing if all went well."""
     with tempfile.TemporaryDirectory(prefix=f"{package.name}-") as folder:
         home = Path(folder)
+        failure = ""
         try:
-            _check(package, options, home)
+            _check(package, options, torch, home)
         except subprocess.CalledProcessError as error:
-            print((home / "log").read_text(), f"{package.name}: {error}", sep="\n", flush=True)
-            return False
-        print((home / "log").read_text(), f"{package.name}: passed", sep="\n", flush=True)
-        return True
+            failure = str(error)
+        text = (home / "log").read_text()
+        print(text, f"{package.name}: {failure or 'passed'}", sep="\n", flush=True)
+        return "\n".join([*text.splitlines()[-60:], f"{package.name}: {failure}"]) if failure else ""
 
 
-def _check(package: Path, options: list[str], home: Path) -> None:
+def _check(package: Path, options: list[str], torch: Path, home: Path) -> None:
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
-    venv.create(home / "env", with_pip=True)
-    python = home / "env" / "bin" / "python"
+    python = make(home)
+    torch_is_seen = modules(home / "env") / "torch.pth"
+    if any(words.startswith("torchvision") for words in project["dependencies"]):
+        torch_is_seen.write_text(f"{torch}\n")
     # The plain install first: it must import with its required dependencies alone.
     run(python, "-m", "pip", "install", "--quiet", package, folder=home)
     run(python, "-c", f"import {project['name']} as package; print(package.__name__, package.__file__)", folder=home)
+    if any(words.startswith("torchvision") for extra in project["optional-dependencies"].values() for words in extra):
+        torch_is_seen.write_text(f"{torch}\n")
     run(python, "-m", "pip", "install", "--quiet", f"{package}[test]", folder=home)
     run(python, "-m", "pytest", "-q", *options, "--rootdir", package, package / "tests", folder=home)
 
@@ -57,9 +76,16 @@ def main() -> None:
     fast = "--fast" in sys.argv
     options = ["-m", "not slow"] if fast else []
     packages = [Path(word).resolve() for word in sys.argv[1:] if word != "--fast"]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        passed = list(pool.map(lambda package: check(package, options), packages))
-    sys.exit(not all(passed))
+    with tempfile.TemporaryDirectory(prefix="torch-") as folder:
+        home = Path(folder)
+        try:
+            run(make(home), "-m", "pip", "install", "--quiet", "torchvision", folder=home)
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"{(home / 'log').read_text()}\n{error}")
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            ends = list(pool.map(lambda package: check(package, options, modules(home / "env")), packages))
+    failures = [end for end in ends if end]
+    sys.exit("\n\n".join(failures) if failures else 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import numpy as np
@@ -279,9 +278,11 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_defaults_are_built_in_seconds(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert run(*BUILD, str(tmp_path / "out")).returncode == 0
-    assert time.perf_counter() - started < 20  # 2 s on idle cores, which cores that run tests rarely are
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of the processor's time: a clock on the wall also counts what else the machine does.
+    assert after.ru_utime - before.ru_utime < 20  # about 2
 
 
 @pytest.mark.parametrize(
