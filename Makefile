@@ -11,7 +11,7 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
-PROJECTS := datasets packages/location_anticipation packages/full_video packages/efficiency_bench
+PROJECTS := datasets packages/location_anticipation packages/full_video packages/outlier_matching packages/efficiency_bench
 # What belongs to another environment must not leak into this one.
 RUN := env -u PYTHONPATH PATH="$(BIN):$$PATH"
 
@@ -40,7 +40,8 @@ test: setup
 # Each package alone in an environment of its own: installs, imports, passes its tests there (with FAST=--fast those that
 # are not slow).
 test-packages: setup
-	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation packages/full_video
+	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation packages/full_video \
+		packages/outlier_matching
 
 benchmarks: setup
 	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST)
@@ -48,7 +49,7 @@ benchmarks: setup
 lint: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy datasets/src packages/location_anticipation/src packages/full_video/src packages/efficiency_bench/src
+	$(RUN) mypy datasets/src packages/location_anticipation/src packages/full_video/src packages/outlier_matching/src packages/efficiency_bench/src
 	$(RUN) snakefmt --check Snakefile workflows/rules
 	$(RUN) snakemake --lint
 

@@ -9,7 +9,7 @@ end of it once more at the close where one failed.
 
 The environments are made under a temporary folder and removed. Nothing of this repository's own environment is visible
 in them, so a package that quietly needs a sibling fails here. torchvision, and the torch of several gigabytes that it
-brings, is installed once; a package sees that copy only where it asks for torchvision itself.
+brings, is installed once; a package sees that copy only where it asks for torch or torchvision itself.
 """
 
 import os
@@ -61,12 +61,12 @@ def _check(package: Path, options: list[str], torch: Path, home: Path) -> None:
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     python = make(home)
     torch_is_seen = modules(home / "env") / "torch.pth"
-    if any(words.startswith("torchvision") for words in project["dependencies"]):
+    if any(words.startswith("torch") for words in project["dependencies"]):
         torch_is_seen.write_text(f"{torch}\n")
     # The plain install first: it must import with its required dependencies alone.
     run(python, "-m", "pip", "install", "--quiet", package, folder=home)
     run(python, "-c", f"import {project['name']} as package; print(package.__name__, package.__file__)", folder=home)
-    if any(words.startswith("torchvision") for extra in project["optional-dependencies"].values() for words in extra):
+    if any(words.startswith("torch") for extra in project["optional-dependencies"].values() for words in extra):
         torch_is_seen.write_text(f"{torch}\n")
     run(python, "-m", "pip", "install", "--quiet", f"{package}[test]", folder=home)
     run(python, "-m", "pytest", "-q", *options, "--rootdir", package, package / "tests", folder=home)

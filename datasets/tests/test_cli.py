@@ -176,8 +176,8 @@ def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_generator_by_name() -> None:
-    with pytest.raises(InputError, match="no generator is named 'shape'; available: move4mnist, moving-digits"):
-        get("shape")
+    with pytest.raises(InputError, match="no generator is named 'cubes'; available: move4mnist, moving-digits, "):
+        get("cubes")
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def index_options(how):
         for assignment in format_assignments(fold)
         for text in ("--fold", assignment)
     ]
-    return ["--split", how.split, *options, *folds]
+    return ["--package", how.package, "--split", how.split, *options, *folds]
 
 
 def folder_options(names):

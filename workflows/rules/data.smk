@@ -61,7 +61,9 @@ rule convert:
 
 rule index:
     input:
-        package_digest("full_video"),
+        lambda wildcards: package_digest(
+            FOLDERS[wildcards.folder].read[f"{wildcards.split}.index.json"].package
+        ),
     output:
         f"{DATA}/{{folder}}/{{split}}.index.json",
     log:

@@ -1,7 +1,7 @@
-"""Small generated video data sets in which every factor is known.
+"""Small generated data sets of videos and images in which every factor is known.
 
-``build`` makes the files of a data set, ``TrackVideoFile`` and ``LabelVideoFile`` read them; a generator's own module
-(``moving_digits``, ``move4mnist``) has its configuration and its pure ``generate``.
+``build`` makes the files of a data set, ``TrackVideoFile``, ``LabelVideoFile`` and ``ImageSetFile`` read them; a generator's
+own module (``moving_digits``, ``move4mnist``, ``shape``, ``objects``) has its configuration and its pure ``generate``.
 """
 
 from .building import build
@@ -10,9 +10,11 @@ from .errors import BuildError, InputError
 from .generator import Field, Generator, Sample
 from .move4mnist import Move4MNISTConfig
 from .moving_digits import MovingDigitsConfig
-from .reader import LabelVideoFile, SampleFile, TrackVideoFile
+from .objects import ObjectsConfig
+from .reader import ImageSetFile, LabelVideoFile, SampleFile, TrackVideoFile
 from .registry import get as get_generator
 from .registry import names as generator_names
+from .shape import ShapeConfig
 from .tracks import no_motion_iou
 
 __all__ = [
@@ -20,12 +22,15 @@ __all__ = [
     "Digits",
     "Field",
     "Generator",
+    "ImageSetFile",
     "InputError",
     "LabelVideoFile",
     "Move4MNISTConfig",
     "MovingDigitsConfig",
+    "ObjectsConfig",
     "Sample",
     "SampleFile",
+    "ShapeConfig",
     "TrackVideoFile",
     "build",
     "generator_names",

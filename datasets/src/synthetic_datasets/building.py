@@ -1,6 +1,7 @@
 """From a generator and its options to a folder with the files of a data set."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tqdm import tqdm
 from .card import card
 from .errors import BuildError, InputError
 from .files import staging
-from .generator import Generator, Source, config_json
+from .generator import Generator, Sample, Source, config_json
 from .hdf5 import FORMAT_VERSION, write
 from .preview import contact_sheet
 from .reader import SampleFile
@@ -39,13 +40,16 @@ def build(
         raise InputError(f"workers: expected at least 1, got {workers}")
     source = generator.load_source(data_root, config)
     try:
+        finish = generator.finisher(config, out, data_root, source) if generator.finisher else None
         with staging(out) as folder:
             files = {}
             for split in SPLITS:
                 count = getattr(config, split)
-                samples = make(generator, config, split, source, 0, count, workers)
+                samples: Iterable[Sample] = make(generator, config, split, source, 0, count, workers)
+                if finish is not None:
+                    samples = finish(samples)
                 shown = tqdm(samples, split, count, unit="sample", delay=2, disable=None, leave=False)
-                facts = file_facts(generator, config, split, source)
+                facts = file_facts(generator, config, split, source) | (finish.facts if finish is not None else {})
                 write(folder / f"{split}.h5", shown, count, generator.layout(config), facts)
                 files[split] = SampleFile(folder / f"{split}.h5")
             made = card(files)
@@ -62,6 +66,7 @@ def build(
 
 def file_facts(generator: Generator, config: Any, split: str, source: Source) -> dict[str, Any]:
     """Attributes of a split's file: enough to know what it is and to build it again."""
+    names = generator.class_names
     return {
         "format": generator.file_format,
         "format_version": FORMAT_VERSION,
@@ -74,7 +79,8 @@ def file_facts(generator: Generator, config: Any, split: str, source: Source) ->
         "source_credit": source.credit,
         "licence": source.licence,
         **({"parts": source.parts} if source.parts else {}),
-        "class_names": list(generator.class_names),
+        **({"domain_names": source.parts["domain"]} if "domain" in source.parts else {}),
+        "class_names": list(names(config) if callable(names) else names),
         "summary": generator.summary,
         "reference": generator.reference,
         "notes": generator.notes(config),

@@ -95,7 +95,7 @@ def card(files: Mapping[str, SampleFile]) -> dict[str, Any]:
         "facts": {
             **{key: shared[key] for key in ("generator", "generator_version", "source", "config", "class_names")},
             "seed": shared["config"]["seed"],
-            **({"parts": shared["parts"]} if "parts" in shared else {}),
+            **{key: shared[key] for key in ("parts", "painted_by") if key in shared},
             "factors": {name: array["description"] for name, array in shared["arrays"].items()},
             "known_shortcuts_and_conventions": shared["notes"],
             "splits": {

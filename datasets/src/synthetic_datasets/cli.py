@@ -1,31 +1,32 @@
-"""``synthdata``: build data sets, print a file's card, draw its preview.
+"""``synthdata``: build data sets, train the network that one needs, print a file's card, draw its preview.
 
 Exit status: 0 done, 1 the work failed, 2 wrong usage or unusable input.
 """
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from . import registry
+from . import jpegs, registry
 from .building import build
 from .card import split_facts
+from .cyclegan import command as cyclegan
 from .errors import BuildError, InputError
 from .files import staging
 from .generator import Generator
+from .options import add_options, config_from
 from .preview import contact_sheet
-from .reader import SampleFile
+from .reader import ImageSetFile, SampleFile
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (argparse itself exits with 2 on wrong usage)."""
     options = parser().parse_args(arguments)
     logging.basicConfig(format="synthdata: %(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("synthetic_datasets").setLevel(logging.INFO)
     try:
         options.run(options)
     except (InputError, BuildError, OSError) as error:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"synthdata: error: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        print("synthdata: interrupted; no file was changed", file=sys.stderr)
+        print("synthdata: interrupted; no data set was changed, a training goes on when started again", file=sys.stderr)
         return 130
     return 0
 
@@ -54,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
         _add_build_options(sub, generator)
         sub.set_defaults(run=_build, generator=generator)
 
+    training = commands.add_parser("train-cyclegan", help=cyclegan.HELP, description=cyclegan.HELP, parents=[debug])
+    cyclegan.add_arguments(training)
+    training.set_defaults(run=cyclegan.run)
+
     card = commands.add_parser("card", help="print what a file says about itself, as JSON", parents=[debug])
     card.add_argument("file", type=Path, metavar="FILE.h5")
     card.add_argument("--verify", action="store_true", help="first check the arrays against the content digest")
@@ -63,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
     preview.add_argument("file", type=Path, metavar="FILE.h5")
     preview.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="picture to write")
     preview.set_defaults(run=_preview)
+
+    export = commands.add_parser("export", help=jpegs.HELP, description=jpegs.HELP, parents=[debug])
+    export.add_argument("file", type=Path, metavar="FILE.h5")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder; source and target are made in it"
+    )
+    export.set_defaults(run=_export)
     return top
 
 
@@ -83,35 +95,12 @@ def _add_build_options(sub: argparse.ArgumentParser, generator: Generator) -> No
     )
     files.add_argument("--workers", type=int, default=1, metavar="N", help="processes; the files do not depend on it")
     options = sub.add_argument_group("options of the data set")
-    hints = get_type_hints(generator.config_type, include_extras=True)
-    for field in dataclasses.fields(generator.config_type):
-        hint, sentence = get_args(hints[field.name])
-        options.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            default=field.default,
-            help=f"{sentence} (default: {_shown(field.default)})",
-            **_argument_type(field.name, hint),
-        )
-
-
-def _argument_type(name: str, hint: Any) -> dict[str, Any]:
-    if get_origin(hint) is Literal:
-        return {"choices": get_args(hint)}
-    if get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis:
-        return {"type": get_args(hint)[0], "nargs": "+", "metavar": "N"}
-    if get_origin(hint) is tuple:
-        return {"type": get_args(hint)[0], "nargs": len(get_args(hint)), "metavar": "N"}
-    return {"type": hint, "metavar": "N" if hint in (int, float) else name.upper()}
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+    add_options(options, generator.config_type)
 
 
 def _build(options: argparse.Namespace) -> None:
     generator: Generator = options.generator
-    fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(generator.config_type)}
-    config = generator.config_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    config = config_from(options, generator.config_type)
     facts = build(generator, config, options.out, options.data_root, options.workers)["facts"]
     for split, made in facts["splits"].items():
         print(f"{options.out / split}.h5: {made['samples']} samples, digest {made['content_digest'][:12]}")
@@ -123,6 +112,12 @@ def _card(options: argparse.Namespace) -> None:
         if options.verify:
             file.verify()
         print(json.dumps(split_facts(file), indent=2, ensure_ascii=False))
+
+
+def _export(options: argparse.Namespace) -> None:
+    with ImageSetFile(options.file) as file:
+        for name, count in jpegs.write_views(file, options.out).items():
+            print(f"{options.out / name}: {count} images")
 
 
 def _preview(options: argparse.Namespace) -> None:

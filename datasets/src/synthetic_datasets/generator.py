@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,8 @@ class Field:
     """What it is, with its unit; goes into the card."""
     gzip: int = 4
     """How hard its file compresses it, 1 (fastest) to 9."""
+    rows: int = 1
+    """Samples in a chunk of its file: more than one for numbers that are read of many samples at a time."""
 
 
 class Source(Protocol):
@@ -51,6 +53,17 @@ class Source(Protocol):
     @property
     def parts(self) -> dict[str, list[str]]:
         """Array name -> names of the pieces that the array's numbers stand for, where no outside list has them."""
+
+
+class Finisher(Protocol):
+    """The last step of samples that are finished many at a time, by a network for example."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Further attributes of every file: what did it."""
+
+    def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples of one split, in their order."""
 
 
 class Config(Protocol):
@@ -87,8 +100,8 @@ class Generator:
     """Kind of file, which a reader checks: ``track-video``."""
     config_type: type[Any]
     """The frozen dataclass of its options; each field's type is ``Annotated`` with a sentence."""
-    class_names: tuple[str, ...]
-    """Name of class 0, 1, ..."""
+    class_names: tuple[str, ...] | Callable[[Any], tuple[str, ...]]
+    """Name of class 0, 1, ..., or config -> these names."""
     load_source: Callable[[str | Path | None, Any], Source]
     """(data_root, config) -> the material."""
     generate: Callable[[Any, str, int, Any], Sample]
@@ -99,6 +112,11 @@ class Generator:
     """Arrays of a split -> figures that characterise it, for the card; empty where none can be computed."""
     notes: Callable[[Any], list[str]]
     """config -> what to know before trusting a number from this data: shortcuts, limits, conventions."""
+    finisher: Callable[[Any, Path, str | Path | None, Any], "Finisher"] | None = None
+    """(config, out, data_root, source) -> what every split's samples go through; None leaves them as ``generate`` made them.
+
+    It is called once, before anything is built; what takes long may be kept in ``out`` and used again.
+    """
 
 
 def config_json(config: Any) -> str:

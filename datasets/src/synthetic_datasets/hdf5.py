@@ -1,7 +1,8 @@
 """Writes data sets as HDF5 files: one file a split, one sample a chunk.
 
 A chunk that is one sample (a whole video) is the unit a training reads, which makes a random read many times
-faster than with the chunks HDF5 chooses itself. Every HDF5 library reads gzip and shuffle without a plug-in.
+faster than with the chunks HDF5 chooses itself; an array of numbers may ask for more samples a chunk. Every HDF5
+library reads gzip and shuffle without a plug-in.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ FORMAT_VERSION = 1
 def write(
     path: Path, samples: Iterable[Sample], count: int, layout: Mapping[str, Field], facts: Mapping[str, Any]
 ) -> str:
-    """Write samples one after the other, never holding more than one, and return the file's content digest.
+    """Write samples one after the other, never holding more than a chunk of each array, and return the file's digest.
 
     Args:
         path: the file to make; the caller sees to it that it is a temporary one (``files.staging``).
@@ -38,11 +39,11 @@ def write(
     digest = ContentDigest({name: (field.dtype, (count, *field.shape)) for name, field in layout.items()})
     with Sink(path) as sink:
         with h5py.File(sink, "w") as file:
-            arrays = {name: _new_array(file, name, field, count) for name, field in layout.items()}
-            for index, sample in enumerate(_exactly(count, samples)):
+            columns = {name: _Column(_new_array(file, name, field, count)) for name, field in layout.items()}
+            for sample in _exactly(count, samples):
                 check_sample(sample, layout)
-                for name, array in arrays.items():
-                    array[index] = sample.arrays[name]
+                for name, column in columns.items():
+                    column.add(sample.arrays[name])
                     digest.add(name, sample.arrays[name])
                 if sink.error is not None:
                     raise sink.error
@@ -58,13 +59,30 @@ def _new_array(file: h5py.File, name: str, field: Field, count: int) -> h5py.Dat
         name,
         shape=(count, *field.shape),
         dtype=field.dtype,
-        chunks=(1, *field.shape),
+        chunks=(max(1, min(field.rows, count)), *field.shape),
         compression="gzip",
         compression_opts=field.gzip,
         shuffle=True,
     )
     array.attrs["description"] = field.description
     return array
+
+
+class _Column:
+    """An array that is written a whole chunk at a time, as a chunk written twice is compressed twice."""
+
+    def __init__(self, array: h5py.Dataset) -> None:
+        self._array = array
+        self._first = 0
+        self._held: list[NDArray[Any]] = []
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in the next sample's values; the chunk is written with its last sample."""
+        self._held.append(values)
+        end = self._first + len(self._held)
+        if len(self._held) == self._array.chunks[0] or end == len(self._array):
+            self._array[self._first : end] = np.stack(self._held)
+            self._first, self._held = end, []
 
 
 def _exactly(count: int, samples: Iterable[Sample]) -> Iterable[Sample]:

@@ -4,8 +4,13 @@ from .errors import InputError
 from .generator import Generator
 from .move4mnist import GENERATOR as MOVE4MNIST
 from .moving_digits import GENERATOR as MOVING_DIGITS
+from .objects import GENERATOR as OBJECTS
+from .pitts_cyclegan import GENERATOR as PITTS_CYCLEGAN
+from .shape import GENERATOR as SHAPE
 
-GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (MOVING_DIGITS, MOVE4MNIST)}
+GENERATORS: dict[str, Generator] = {
+    generator.name: generator for generator in (MOVING_DIGITS, MOVE4MNIST, SHAPE, OBJECTS, PITTS_CYCLEGAN)
+}
 
 
 def names() -> list[str]:

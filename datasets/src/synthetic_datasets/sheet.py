@@ -15,12 +15,14 @@ COLOURS = ((255, 176, 0), (100, 190, 255), (240, 90, 150), (120, 220, 120))
 """Told apart by the colour-blind, too."""
 
 
-def new_sheet(width: int, height: int, facts: dict[str, Any], count: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def new_sheet(
+    width: int, height: int, facts: dict[str, Any], count: int, what: str = "videos"
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """An empty sheet for ``width`` x ``height`` px of frames, headed by a file's name and options."""
     sheet = Image.new("RGB", (2 * MARGIN + LABEL + width, 2 * MARGIN + HEADER + height), PAPER)
     draw = ImageDraw.Draw(sheet)
     options = [f"{key}={_plain(value)}" for key, value in facts["config"].items() if value not in ([], "")]
-    lines = textwrap.wrap(f"{count} videos from {facts['source']} · " + " · ".join(options), LINE)
+    lines = textwrap.wrap(f"{count} {what} from {facts['source']} · " + " · ".join(options), LINE)
     draw.text((MARGIN, MARGIN), f"{facts['name']} {facts['split']}", TEXT, font(20))
     for number, line in enumerate(lines[:3]):
         draw.text((MARGIN, MARGIN + 25 + 13 * number), line, FAINT, font(11))
@@ -33,4 +35,6 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _plain(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    if not isinstance(value, list):
+        return str(value)
+    return ("+" if any(isinstance(item, str) for item in value) else "x").join(map(str, value))

@@ -143,6 +143,7 @@ def test_a_set_that_is_read_in_its_own_layout(tmp_path: Path) -> None:
     assert ucf.folder == "ucf-ucf101" and ucf.files == ("train.index.json", "test.index.json")
     assert ucf.roots == dict.fromkeys(ucf.files, "UCF101") and not ucf.convert and not ucf.generator
     how = ucf.read["test.index.json"]
+    assert how.package == "full_video", "where nothing is said"
     assert (how.format, how.split, how.options, how.folds) == ("ucf101", "test", {"lists": "x"}, tuple(folds))
 
 
@@ -160,6 +161,14 @@ def test_material_of_several_kinds_with_a_second_choice(tmp_path: Path) -> None:
     for place, expected in (("videos", "sklearn_videos"), ("UCF101", "sklearn_ucf101"), ("MNIST/raw", "mnist_ucf101")):
         (tmp_path / place).mkdir(parents=True)
         assert folder() == f"digits-{expected}"
+
+
+def test_material_that_the_data_root_has_no_say_in_is_a_name(tmp_path: Path) -> None:
+    content = document()
+    content["digits"]["material"] = "drawn"
+    sets = load_data_sets(write(tmp_path, content))
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    assert choose_variants(sets, preset(), str(tmp_path))["digits"].folder == "digits-drawn"
 
 
 def changed(*path: str, to: Any = None) -> dict[str, Any]:
@@ -181,7 +190,7 @@ def changed(*path: str, to: Any = None) -> dict[str, Any]:
         (changed("digits", "generator"), ["digits", "either 'generator'", "or 'stand_in'"]),
         (changed("vid", "generator", to="moving-digits"), ["vid", "either 'generator'"]),
         (changed("digits", "material"), ["digits", "'material' is missing"]),
-        (changed("digits", "generator", to="shape"), ["unknown generator 'shape'", "moving-digits"]),
+        (changed("digits", "generator", to="letters"), ["unknown generator 'letters'", "moving-digits"]),
         (changed("fast", "options", to={"spead": 1}), ["fast: options", "unknown setting 'spead'", "speeds"]),
         (changed("fast", "options", to={"border": "wrap"}), ["border", "one of hold, stop, bounce, leave", "'wrap'"]),
         (changed("fast", "options", to={"scenes": 3}), ["scenes: 3 pictures, but background black has none"]),
@@ -198,6 +207,15 @@ def changed(*path: str, to: Any = None) -> dict[str, Any]:
         (changed("vid", "sauce", to=1), ["vid", "unknown key 'sauce'"]),
         (changed("vid", "real", "convert"), ["vid: real", "either 'convert' or 'read'"]),
         (changed("vid", "real", "read", to=READ), ["vid: real", "either 'convert' or 'read'"]),
+        (changed("digits", "material", to="Drawn!"), ["digits.material", "a snake_case name of where it comes from"]),
+        (
+            changed(
+                "vid",
+                "real",
+                to={"source": "x", "needs": ["x"], "read": {s: {**r, "package": "torch"} for s, r in READ.items()}},
+            ),
+            ["vid.real.read", "package", "full_video"],
+        ),
         (changed("digits", "material", to=[]), ["digits.material", "a list of materials"]),
         (changed("digits", "material", to=[MATERIAL, {"needs": ["x"]}]), ["digits.material[1]", "'source' is missing"]),
     ],

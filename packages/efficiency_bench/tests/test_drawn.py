@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from efficiency_bench.drawn import Grouping, Series, read_grouping, read_series
+from efficiency_bench.drawn import Grouping, Pictures, Series, read_grouping, read_pictures, read_series
 from efficiency_bench.errors import UsageError
 
 
@@ -47,3 +47,27 @@ def test_what_a_run_lacks_is_named_beside_what_it_has() -> None:
         read_series(arrays, "lines", "run")
     with pytest.raises(UsageError, match="run: has no grouping 'points'; it hands over video"):
         read_grouping(arrays, "points", "run")
+
+
+def test_series_of_several_runs_are_one_set_with_the_runs_names() -> None:
+    one = Series.of([("precision", [0, 0.5, 1], [1, 0.5, 0.1])])
+    two = Series.of([("train", [0, 1], [1, 2]), ("test", [0], [3])])
+    both = Series.joined([("Siamese", one), ("SiameseDA", two), ("", two)])
+    assert both.names.tolist() == ["Siamese", "SiameseDA, train", "SiameseDA, test", "train", "test"]
+    np.testing.assert_array_equal(both.y[0], [1, 0.5, 0.1])
+    assert both.x[2, 0] == 0 and np.isnan(both.x[2, 1:]).all()
+
+
+def test_images_in_rows_of_different_lengths() -> None:
+    grey, white = np.full((4, 6, 3), 128, np.uint8), np.full((4, 6, 3), 255, np.uint8)
+    pictures = Pictures.of([("source", [(3, "circle", grey), (5, "star", grey)]), ("outliers", [(9, "", grey)])])
+    assert pictures.images.shape == (2, 2, 4, 6, 3) and pictures.index.tolist() == [[3, 5], [9, -1]]
+    np.testing.assert_array_equal(pictures.images[1, 1], white)
+    back = read_pictures(pictures.arrays("examples"), "examples", "run")
+    assert back.rows.tolist() == ["source", "outliers"] and back.names.tolist() == [["circle", "star"], ["", ""]]
+    with pytest.raises(ValueError, match="at least one image"):
+        Pictures.of([("source", [])])
+    with pytest.raises(ValueError, match=r"one size, got \(4, 6\)"):
+        Pictures.of([("source", [(0, "", grey), (1, "", grey[..., 0])])])
+    with pytest.raises(UsageError, match="run: has no series 'examples'; it hands over none"):
+        read_series(pictures.arrays("examples"), "examples", "run")

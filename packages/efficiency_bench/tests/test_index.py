@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from efficiency_bench.cli import main
 from efficiency_bench.data_files import data_facts, split_files
@@ -51,7 +52,7 @@ def test_an_index_names_the_videos_of_every_fold(
     assert str(tmp_path) not in (folder / "train.index.json").read_text(), "no path of this machine"
     found = load_index(folder / "train.index.json")
     assert (found.format, found.split, found.name, found.class_names) == ("ucf101", "train", "UCF101", CLASSES)
-    assert [(dict(fold.options), fold.videos) for fold in found.folds] == [({"fold": 1}, 2), ({"fold": 2}, 2)]
+    assert [(dict(fold.options), fold.size) for fold in found.folds] == [({"fold": 1}, 2), ({"fold": 2}, 2)]
     assert found.folds[0].digest != found.folds[1].digest
     second = open_fold(found, ucf101, 3)
     assert [second.name(i) for i in range(2)] == ["Archery/v_Archery_g02_c01.avi", "Biking/v_Biking_g02_c01.avi"]
@@ -76,6 +77,25 @@ def test_an_experiment_opens_the_fold_of_its_seed(ucf101: Path, tmp_path: Path) 
         images = {"move4mnist/train": ucf101}
         context = Context({"move4mnist": folder}, torch.device("cpu"), seed, tmp_path / "run", images)
         assert open_split(context, "train").name(0) == f"Archery/v_Archery_g{group:02d}_c01.avi"
+
+
+def test_a_set_of_images_is_read_by_the_package_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(("dslr/images/pen", "amazon/images/pen", "webcam/images/mug", "amazon/images/mug")):
+        for frame in range(1, 11):
+            path = tmp_path / "office31" / name / f"frame_{frame:04d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (20 * number, 10 * frame, 0)).save(path)
+    root, out = tmp_path / "office31", tmp_path / "office31-office31" / "test.index.json"
+    words = ["--package", "outlier_matching", "--split", "test", "--set", "outliers=mug"]
+    main(["index", "office31", *map(str, [root, *words, "--out", out])])
+    assert "8 images in 1 fold" in capsys.readouterr().out
+    found = load_index(out)
+    assert (found.package, found.name, found.class_names) == ("outlier_matching", "Office-31", ("mug", "pen"))
+    images = open_fold(found, root, 2)
+    assert images.outliers.sum() == 4 and images.facts.domain_names == ("dslr", "amazon", "webcam")
+    (root / "amazon" / "images" / "pen" / "frame_0010.jpg").unlink()
+    with pytest.raises(UsageError, match=r"holds other images \(7\) than .*test\.index\.json lists \(8\)"):
+        open_fold(found, root, 0)
 
 
 def test_a_changed_data_set_is_not_read(ucf101: Path, tmp_path: Path) -> None:
@@ -103,7 +123,7 @@ def test_mistakes_end_in_one_line(ucf101: Path, tmp_path: Path, capsys: pytest.C
     folder = index(ucf101, tmp_path / "ucf101-ucf101")
     path = folder / "test.index.json"
     content = json.loads(path.read_text())
-    content["folds"][0]["videos"] = 0
+    content["folds"][0]["size"] = 0
     path.write_text(json.dumps(content))
-    with pytest.raises(UsageError, match=r"folds\[0\]\.videos: expected how many videos, at least 1, got 0"):
+    with pytest.raises(UsageError, match=r"folds\[0\]\.size: expected how many videos or images, at least 1, got 0"):
         load_index(path)

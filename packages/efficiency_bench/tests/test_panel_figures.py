@@ -1,4 +1,4 @@
-"""Figures of kinds series and clusters: their pictures and numbers from records that the tests make."""
+"""Figures of kinds series, clusters and images: their pictures and numbers from records that the tests make."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from PIL import Image
 
 from efficiency_bench import experiments
 from efficiency_bench.artifacts import write_artifacts
-from efficiency_bench.drawn import Grouping, Series
+from efficiency_bench.drawn import Grouping, Pictures, Series
 from efficiency_bench.errors import UsageError, WorkError
 from efficiency_bench.figures import Figure, figure_runs, load_figure
 from efficiency_bench.files import write_json
@@ -75,6 +75,30 @@ def clusters() -> dict[str, Any]:
     }
 
 
+def runs_in_a_panel() -> dict[str, Any]:
+    """Two panels, one below the other, with one series from each of two runs."""
+    parts = [{"label": "8 clusters"}, {"label": "16 clusters", "settings": {"clusters": 16}}]
+    labels = {"x_label": "recall", "y_label": "precision", "joined": True}
+    panel = {"experiment": "similar", "example": "one", "parts": parts, **labels}
+    panels = [{"id": "a", "label": "(a)", **panel}, {"id": "b", "label": "(b)", **panel}]
+    return {
+        "figure": "4.4", "kind": "series", "caption": "Curves", "source": "the thesis", "columns": 1, "panels": panels
+    }  # fmt: skip
+
+
+def images() -> dict[str, Any]:
+    return {
+        "figure": "4.3",
+        "kind": "images",
+        "caption": "Examples",
+        "source": "the thesis",
+        "panels": [
+            {"id": "a", "label": "Shape", "experiment": "similar", "example": "examples"},
+            {"id": "b", "label": "Office", "experiment": "similar", "settings": {"clusters": 9}, "example": "examples"},
+        ],
+    }
+
+
 def write(folder: Path, content: dict[str, Any]) -> Path:
     path = folder / f"fig{content['figure'].replace('.', '_')}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -111,7 +135,13 @@ def stored(figure: Figure, runs: Path) -> None:
         index=[4, 5, 6, 7],
     )
     for spec in figure_runs([figure], PRESET, FOLDERS):
-        store(runs, spec, points.arrays("euclidean") | points.arrays("hamming") | video.arrays("video"))
+        one = Series.of([("precision", [0, 1], [spec.settings["clusters"], 0.5])])
+        shown = Pictures.of(
+            [("source", [(4, "circle", np.full((8, 8, 3), 99)), (7, "star", np.zeros((8, 8, 3)))]),
+             ("outliers", [(9, "a letter", np.full((8, 8, 3), 200))])]
+        )  # fmt: skip
+        arrays = points.arrays("euclidean") | points.arrays("hamming") | video.arrays("video")
+        store(runs, spec, arrays | one.arrays("one") | shown.arrays("examples"))
 
 
 def read(out: Path) -> pd.DataFrame:
@@ -158,8 +188,43 @@ def test_clusters_are_drawn_with_every_frame_in_the_csv(tmp_path: Path, runs: Pa
         assert word in text
 
 
+def test_a_panel_takes_a_series_from_each_of_several_runs(tmp_path: Path, runs: Path) -> None:
+    figure = load_figure(write(tmp_path, runs_in_a_panel()))
+    assert len(figure_runs([figure], PRESET, FOLDERS)) == 2, "two runs, which both panels show"
+    stored(figure, runs)
+    out = tmp_path / "fig4_4.svg"
+    plot(figure, PRESET, runs, FOLDERS, out)
+    frame = read(out)
+    assert frame["series"].tolist() == ["8 clusters", "8 clusters", "16 clusters", "16 clusters"] * 2
+    assert frame["y"].tolist() == ["8", "0.5", "16", "0.5"] * 2 and set(frame["status"]) == {"measured"}
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert picture.height > picture.width, "one below the other"
+    absent = next(run for run in figure_runs([figure], PRESET, FOLDERS) if run.settings["clusters"] == 16)
+    (runs / f"{absent.run_id}.json").unlink()
+    with pytest.raises(WorkError, match=absent.run_id):
+        plot(figure, PRESET, runs, FOLDERS, out)
+    plot(figure, PRESET, runs, FOLDERS, out, allow_missing=True)
+    frame = read(out)
+    assert frame["status"].tolist() == ["measured", "measured", "reported_only"] * 2
+    assert frame["series"][2] == "16 clusters" and frame["note"][2] == f"not run: {absent.run_id}"
+
+
+def test_images_are_drawn_with_every_image_in_the_csv(tmp_path: Path, runs: Path) -> None:
+    figure = load_figure(write(tmp_path, images()))
+    stored(figure, runs)
+    out = tmp_path / "fig4_3.svg"
+    plot(figure, PRESET, runs, FOLDERS, out)
+    frame = read(out)
+    assert list(frame)[:5] == ["panel", "row", "column", "image", "shows"]
+    shown = frame[frame["panel"] == "Shape"]
+    assert shown["row"].tolist() == ["source", "source", "outliers"] and shown["column"].tolist() == ["1", "2", "1"]
+    assert shown["image"].tolist() == ["4", "7", "9"] and shown["shows"].tolist() == ["circle", "star", "a letter"]
+    text = out.read_text()
+    assert text.count("<image") == 2 and "outliers" in text
+
+
 def test_the_same_records_give_the_same_bytes(tmp_path: Path, runs: Path) -> None:
-    for content in (series(), clusters()):
+    for content in (series(), clusters(), runs_in_a_panel(), images()):
         figure = load_figure(write(tmp_path, content))
         stored(figure, runs)
         digests = [
@@ -170,7 +235,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, runs: Path) -> Non
 
 
 def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
-    for content, name in ((series(), "fig3_5"), (clusters(), "fig3_7")):
+    for content, name in ((series(), "fig3_5"), (clusters(), "fig3_7"), (images(), "fig4_3")):
         figure = load_figure(write(tmp_path, content))
         out = tmp_path / f"{name}.svg"
         with pytest.raises(WorkError, match=r"needs runs .* \(panel 'a'\)"):
@@ -182,7 +247,7 @@ def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
     content["panels"][0]["example"] = "cosine"
     figure = load_figure(write(tmp_path, content))
     stored(figure, runs)
-    with pytest.raises(UsageError, match="panel 'a': has no series 'cosine'; it hands over euclidean, hamming"):
+    with pytest.raises(UsageError, match="panel 'a': has no series 'cosine'; it hands over euclidean, hamming, one"):
         plot(figure, PRESET, runs, FOLDERS, tmp_path / "fig3_5.svg")
     content = clusters()
     content["panels"][1]["frames"] = [4]
@@ -198,11 +263,15 @@ def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
         ("series", "x_label", None, ["panel 'a'", "'x_label' is missing", "kind series"]),
         ("series", "frames", [0], ["panel 'a'", "'frames' does not go with kind series", "joined"]),
         ("clusters", "joined", True, ["panel 'a'", "'joined' does not go with kind clusters", "frames"]),
+        ("clusters", "parts", [{"label": "one"}], ["panel 'a'", "'parts' does not go with kind clusters"]),
+        ("images", "joined", True, ["panel 'a'", "'joined' does not go with kind images"]),
+        ("series", "parts", [{"label": "one"}] * 2, ["panel 'a': parts", "the same label"]),
+        ("series", "parts", [{"label": "one", "settings": {"k": 1}}], ["panel 'a'", "unknown setting 'k'"]),
         ("clusters", "together", True, ["panel 'a'", "'together' does not go with kind clusters"]),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path: Path, kind: str, key: str, value: Any, expected: list[str]) -> None:
-    content = series() if kind == "series" else clusters()
+    content = {"series": series, "clusters": clusters, "images": images}[kind]()
     if value is None:
         del content["panels"][0][key]
     else:

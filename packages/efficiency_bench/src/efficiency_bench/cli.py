@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from . import experiments
 from .artifacts import write_artifacts
@@ -19,7 +20,7 @@ from .data_files import data_facts
 from .devices import describe_device, resolve_device
 from .errors import UsageError
 from .files import write_json
-from .index import make_index
+from .index import Package, content_name, make_index
 from .presets import Preset, load_preset
 from .provenance import git_state, package_versions, source_digest
 from .records import RunRecord, run_id
@@ -107,9 +108,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
 
     command = commands.add_parser(
-        "index", help="list the videos of a data set that is read in its own layout", description="list videos"
+        "index",
+        help="say what a data set holds that is read in its own layout",
+        description="say what a data set of videos or images holds that is read in its own layout",
     )
-    command.add_argument("format", help="a format of full_video, ucf101 for example")
+    command.add_argument("format", help="a format of the package, ucf101 for example")
+    command.add_argument(
+        "--package", choices=get_args(Package), default="full_video", help="which reads it (default: full_video)"
+    )
     command.add_argument("root", type=Path, help="the data set's folder")
     command.add_argument("--split", required=True, help="the split's name in that format")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the format")
@@ -205,8 +211,10 @@ def _drop_stale_work(folder: Path, sources: dict[str, str], data: dict[str, str]
 
 def _index(options: argparse.Namespace) -> None:
     folds = [parse_assignments([fold]) for fold in options.fold]
-    count = make_index(options.root, options.format, options.split, parse_assignments(options.set), folds, options.out)
-    print(f"{count} videos in {max(len(folds), 1)} fold{'s' if len(folds) > 1 else ''}: {options.out}")
+    values = parse_assignments(options.set)
+    count = make_index(options.root, options.package, options.format, options.split, values, folds, options.out)
+    what = content_name(options.package)
+    print(f"{count} {what} in {max(len(folds), 1)} fold{'s' if len(folds) > 1 else ''}: {options.out}")
 
 
 def _tabulate(options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import synthetic_datasets
 from . import experiments
 from .documents import load_document
 from .errors import UsageError
-from .index import SUFFIX
+from .index import SUFFIX, Package
 from .presets import Preset
 from .settings import build_settings
 
@@ -56,12 +56,12 @@ class Generated:
     """The generator's name on the command line, "moving-digits"."""
     options: Mapping[str, Any]
     """Its options that differ from their defaults; a preset's sizes go over them."""
-    materials: tuple[Material, ...]
-    """What it is made of: digits, and where it has them backgrounds."""
+    materials: tuple[Material | str, ...]
+    """What it is made of: digits, and where it has them backgrounds; a name alone where the data root has no say."""
 
     def source(self, data_root: str) -> str:
         """What it is made of under this data root, "mnist" or "mnist_textures"."""
-        return "_".join(part.name(data_root) for part in self.materials)
+        return "_".join(part if isinstance(part, str) else part.name(data_root) for part in self.materials)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class Conversion:
 class Reading:
     """How `effbench index` looks through one split of a data set that is read in its own layout."""
 
+    package: Package
+    """Whose format it is: videos of `full_video`, images of `outlier_matching`."""
     format: str
-    """A format of `full_video.open_videos`."""
     root: str
     """The data set's folder under the data root."""
     split: str
@@ -127,7 +128,7 @@ class Variant:
     folder: str
     """Its name: data set, source, and the preset's sizes ("moving_digits-mnist-test10-train20")."""
     files: tuple[str, ...]
-    """Names of the files with videos, of both splits."""
+    """Names of the files with videos or images, of both splits."""
     generator: str
     """Of a generated one; empty for a converted one."""
     build: tuple[str, ...]
@@ -213,7 +214,8 @@ def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
             raise UsageError(f"{where}: the key 'material' is missing")
         _check_options(entry["generator"], options, f"{where}: options")
         parts = material if isinstance(material, list) else [material]
-        generated = Generated(entry["generator"], options, tuple(map(Material.of, parts)))
+        materials = tuple(part if isinstance(part, str) else Material.of(part) for part in parts)
+        generated = Generated(entry["generator"], options, materials)
     real = None
     if "real" in entry:
         part = entry["real"]
@@ -225,6 +227,7 @@ def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
         }
         read = {
             file: Reading(
+                words.get("package", "full_video"),
                 words["format"],
                 words["root"],
                 words["split"],

@@ -1,4 +1,4 @@
-"""Draws panels of series of points, and panels of frames in clusters; the numbers go to a CSV beside them (`plot`)."""
+"""Draws panels of series of points, of frames in clusters, and of images; the numbers go to a CSV beside them (`plot`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from .drawn import Grouping, Series
+from .drawn import Grouping, Pictures, Series
 from .figures import Figure, Panel
 from .plotting import COLOURS, STYLE
 
@@ -26,16 +26,20 @@ KIND_COLOURS = ("#2b2b2b", "#b0b0b0", "#e8590c", "#2b6cb0", "#1f9e4b", "#8e44ad"
 
 
 def draw_series(figure: Figure, found: Mapping[str, Series | None]) -> Canvas:
-    """The figure's panels side by side, each with its own axes; series of one name share colour, marker and legend.
+    """The figure's panels side by side, or in rows of `figure.columns`, each with its own axes; series of one name share
+    colour, marker and legend.
 
     Args:
         found: panel id -> what it shows, None where the run is not there.
     """
-    count = len(figure.panels)
+    columns = min(figure.columns or len(figure.panels), len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(4.4 * count + (1.0 if count == 1 else 0), 3.6), layout="constrained")
-        grid: NDArray[Any] = canvas.subplots(1, count, squeeze=False)
-    for axes, panel in zip(grid.flat, figure.panels, strict=True):
+        canvas = Canvas(figsize=(4.4 * columns + (1.0 if columns == 1 else 0), 3.6 * rows), layout="constrained")
+        grid: NDArray[Any] = canvas.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(figure.panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(grid.flat, figure.panels, strict=False):
         axes.set_title(panel.label, fontsize=9, loc="left")
         axes.set_xlabel(panel.x_label)
         axes.set_ylabel(panel.y_label)
@@ -66,8 +70,8 @@ def draw_series(figure: Figure, found: Mapping[str, Series | None]) -> Canvas:
             )
             for at, name in enumerate(order)
         ]  # fmt: skip
-        columns = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": len(order)}
-        axes.legend(handles=handles, frameon=False, fontsize=8, **columns)  # below: points are everywhere
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": len(order)}
+        axes.legend(handles=handles, frameon=False, fontsize=8, **place)  # below: points are everywhere
         axes.grid(alpha=0.25)
     return canvas
 
@@ -94,6 +98,44 @@ def draw_groupings(figure: Figure, found: Mapping[str, Grouping | None]) -> Canv
             _not_run(axes)
             continue
         _bands(axes, panel, grouping)
+    return canvas
+
+
+def draw_pictures(figure: Figure, found: Mapping[str, Pictures | None]) -> Canvas:
+    """The figure's panels below each other, each a grid of images whose rows are named at the left.
+
+    Args:
+        found: panel id -> what it shows, None where the run is not there.
+    """
+    cell = 0.72  # inches of an image
+    every = [found[panel.id] for panel in figure.panels]
+    shapes = [(2, 6) if pictures is None else pictures.index.shape for pictures in every]
+    heights = [cell * rows + 0.3 for rows, _ in shapes]
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(
+            figsize=(cell * max(columns for _, columns in shapes) + 1.8, sum(heights) + 0.2), layout="constrained"
+        )
+        parts = canvas.subplots(len(figure.panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axes, panel in zip(parts.flat, figure.panels, strict=True):
+        pictures = found[panel.id]
+        axes.set_title(panel.label, fontsize=9, loc="left")
+        if pictures is None:
+            axes.set_axis_off()
+            _not_run(axes)
+            continue
+        rows, columns, height, width, _ = pictures.images.shape
+        gap = max(1, width // 16)
+        sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+        for row in range(rows):
+            for column in range(columns):
+                top, left = row * (height + gap), column * (width + gap)
+                sheet[top : top + height, left : left + width] = pictures.images[row, column]
+        axes.imshow(sheet, interpolation="nearest")
+        axes.set_yticks([row * (height + gap) + height / 2 for row in range(rows)], pictures.rows.tolist(), fontsize=7)
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
     return canvas
 
 

@@ -1,6 +1,6 @@
-"""What a run hands over for a picture beside boxes (`artifacts.Example`): series of points, and frames in groups.
+"""What a run hands over for a picture beside boxes (`artifacts.Example`): series of points, frames in groups, and images.
 
-Both are named sets of arrays among a run's artifacts, as an example is: `Outcome.artifacts` takes what `arrays` gives, and
+All are named sets of arrays among a run's artifacts, as an example is: `Outcome.artifacts` takes what `arrays` gives, and
 a figure's panel names the set.
 """
 
@@ -15,6 +15,7 @@ from .errors import UsageError
 
 _SERIES = ("x", "y", "names")
 _GROUPING = ("ids", "rows", "index", "kinds", "frames")
+_PICTURES = ("images", "rows", "index", "names")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,18 @@ class Series:
         for row, (_, x, y) in enumerate(parts):
             places[0, row, : len(x)], places[1, row, : len(y)] = x, y
         return cls(places[0], places[1], np.asarray([name for name, _, _ in parts], np.str_))
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[str, "Series"]]) -> "Series":
+        """The series of several sets in one, with their set's name where it has one; of a set with more than one series the
+        series' own follows."""
+        named = []
+        for label, part in parts:
+            for name, x, y in zip(part.names.tolist(), part.x, part.y, strict=True):
+                own = [label] if label and len(part.names) == 1 else [label, name]
+                there = np.isfinite(x) & np.isfinite(y)
+                named.append((", ".join(text for text in own if text), x[there], y[there]))
+        return cls.of(named)
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """The series as artifacts called `name/x`, `name/y`, `name/names`."""
@@ -103,6 +116,45 @@ class Grouping:
         return {f"{name}/{part}": getattr(self, part) for part in _GROUPING}
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """R rows of up to N images of one size; a place without an image has -1 as its index."""
+
+    images: NDArray[np.uint8]
+    """(R, N, H, W, 3)."""
+    rows: NDArray[np.str_]
+    """(R,) what each row is called."""
+    index: NDArray[np.int64]
+    """(R, N) each image's number in its file, from 0."""
+    names: NDArray[np.str_]
+    """(R, N) what each image shows."""
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[str, Sequence[tuple[int, str, ArrayLike]]]]) -> "Pictures":
+        """From (name of the row, [(number, what it shows, image (H, W, 3)), ...]) of each row.
+
+        Raises:
+            ValueError: there is no image, or they are not of one size.
+        """
+        every = [np.asarray(image, np.uint8) for _, row in rows for _, _, image in row]
+        if not every:
+            raise ValueError("expected at least one image")
+        if wrong := [image.shape for image in every if image.shape != every[0].shape or image.shape[2:] != (3,)]:
+            raise ValueError(f"expected images (H, W, 3) of one size, got {wrong[0]} beside {every[0].shape}")
+        most = max(len(row) for _, row in rows)
+        images = np.full((len(rows), most, *every[0].shape), 255, np.uint8)
+        index = np.full((len(rows), most), -1, np.int64)
+        names = [["" for _ in range(most)] for _ in rows]
+        for at, (_, row) in enumerate(rows):
+            for column, (number, name, image) in enumerate(row):
+                images[at, column], index[at, column], names[at][column] = image, number, name
+        return cls(images, np.asarray([name for name, _ in rows], np.str_), index, np.asarray(names, np.str_))
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The images as artifacts called `name/images`, `name/rows`, ..."""
+        return {f"{name}/{part}": getattr(self, part) for part in _PICTURES}
+
+
 def read_series(arrays: Mapping[str, NDArray[Any]], name: str, where: str) -> Series:
     """The series called `name` among a run's artifacts; a `UsageError` lists those there are."""
     return Series(**_read(arrays, name, _SERIES, "series", where))
@@ -113,11 +165,16 @@ def read_grouping(arrays: Mapping[str, NDArray[Any]], name: str, where: str) -> 
     return Grouping(**_read(arrays, name, _GROUPING, "grouping", where))
 
 
+def read_pictures(arrays: Mapping[str, NDArray[Any]], name: str, where: str) -> Pictures:
+    """The images called `name` among a run's artifacts; a `UsageError` lists those there are."""
+    return Pictures(**_read(arrays, name, _PICTURES, "set of images", where))
+
+
 def _read(
     arrays: Mapping[str, NDArray[Any]], name: str, parts: tuple[str, ...], what: str, where: str
 ) -> dict[str, NDArray[Any]]:
     if any(f"{name}/{part}" not in arrays for part in parts):
-        last = parts[-1]
-        known = sorted(key.rpartition("/")[0] for key in arrays if key.rpartition("/")[2] == last)
+        names = {key.rpartition("/")[0] for key in arrays}
+        known = sorted(found for found in names if all(f"{found}/{part}" in arrays for part in parts))
         raise UsageError(f"{where}: has no {what} {name!r}; it hands over {', '.join(known) or 'none'}")
     return {part: arrays[f"{name}/{part}"] for part in parts}

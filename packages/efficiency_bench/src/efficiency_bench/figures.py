@@ -2,7 +2,8 @@
 
 A `curve` draws series of points; its points are rows of a table (`Figure.points`) and are measured and tabulated as such.
 The other kinds draw panels, each from what one run hands over: `frames` of a video with true and found boxes, `series`
-of points, or `clusters` into which frames are put.
+of points, `clusters` into which frames are put, or `images`. A panel of `series` may also take one series from each of
+several runs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,26 +20,39 @@ from .tables import Column, Table, build_rows, check_run, file_name
 _KEYS = {
     "curve": ("metrics", "x", "y", "log_x", "costs", "series"),
     "frames": ("panels", "legend"),
-    "series": ("panels",),
+    "series": ("panels", "columns"),
     "clusters": ("panels",),
+    "images": ("panels",),
 }
 _REQUIRED = {
     "curve": ("metrics", "x", "y", "series"),
     "frames": ("panels",),
     "series": ("panels",),
     "clusters": ("panels",),
+    "images": ("panels",),
 }
 _PANEL_KEYS: Mapping[str, tuple[str, ...]] = {
     "frames": ("frames", "together", "path"),
-    "series": ("x_label", "y_label", "joined"),
+    "series": ("x_label", "y_label", "joined", "parts"),
     "clusters": ("frames",),
+    "images": (),
 }
 """What the panels of each kind may say beyond what all may."""
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several runs of which a panel shows a series each."""
+
+    label: str
+    """What its series is called in the panel."""
+    settings: Mapping[str, Any]
+    """Over those of the panel."""
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One part of a figure: what one run hands over, and how it is drawn."""
+    """One part of a figure: what one run hands over (of series: or several), and how it is drawn."""
 
     id: str
     label: str
@@ -61,6 +75,8 @@ class Panel:
     """Of series: the vertical axis."""
     joined: bool = False
     """Of series: whether a line joins the points of each."""
+    parts: tuple[Part, ...] = ()
+    """Of series: the runs whose series the panel shows, one each; none: all series of the one run."""
     note: str = ""
 
 
@@ -69,7 +85,7 @@ class Figure:
     """One figure of the thesis."""
 
     number: str
-    kind: Literal["curve", "frames", "series", "clusters"]
+    kind: Literal["curve", "frames", "series", "clusters", "images"]
     caption: str
     source: str
     path: Path
@@ -88,6 +104,8 @@ class Figure:
     """Of all but a curve: what is drawn, from left to right or from top to bottom."""
     legend: tuple[str, str] = ("ground truth", "found")
     """Of frames: what true and found boxes are called."""
+    columns: int = 0
+    """Of series: panels beside each other; 0: all of them."""
 
     @property
     def name(self) -> str:
@@ -115,7 +133,8 @@ def load_figure(path: Path) -> Figure:
     if kind != "curve":
         legend = document.get("legend", {"true": "ground truth", "found": "found"})
         panels, names = _panels(document["panels"], kind, path), (legend["true"], legend["found"])
-        return Figure(number, kind, caption, source, path, panels=panels, legend=names)
+        columns = document.get("columns", 0)
+        return Figure(number, kind, caption, source, path, panels=panels, legend=names, columns=columns)
     costs = tuple(document.get("costs", ()))
     for axis in (document["x"], document["y"], *costs):
         if axis not in document["metrics"]:
@@ -139,15 +158,24 @@ def figure_runs(figures: Iterable[Figure], preset: Preset, variants: Mapping[str
     runs: dict[str, RunSpec] = {}
     for figure in figures:
         needed = [] if figure.points is None else runs_needed([figure.points], preset, variants)
-        needed += [panel_run(figure, panel, preset, variants) for panel in figure.panels]
+        needed += [run for panel in figure.panels for _, run in panel_runs(figure, panel, preset, variants)]
         runs |= {run.run_id: run for run in needed}
     return list(runs.values())
 
 
-def panel_run(figure: Figure, panel: Panel, preset: Preset, variants: Mapping[str, str]) -> RunSpec:
-    """The run whose example the panel shows: that with the preset's first seed."""
+def panel_runs(figure: Figure, panel: Panel, preset: Preset, variants: Mapping[str, str]) -> list[tuple[str, RunSpec]]:
+    """The runs that the panel shows, each that with the preset's first seed, and what their series are called there; empty
+    where each series keeps its own name."""
     where = f"{figure.path}: panel {panel.id!r}"
-    return experiment_runs(panel.experiment, panel.settings, panel.data, preset, variants, where)[0]
+    return [
+        (
+            part.label,
+            experiment_runs(panel.experiment, {**panel.settings, **part.settings}, panel.data, preset, variants, where)[
+                0
+            ],
+        )
+        for part in panel.parts or (Part("", {}),)
+    ]
 
 
 def _points(document: Mapping[str, Any], path: Path) -> Table:
@@ -181,7 +209,12 @@ def _panels(entries: Iterable[Mapping[str, Any]], kind: str, path: Path) -> tupl
         if kind == "series" and (missing := [key for key in ("x_label", "y_label") if key not in entry]):
             raise UsageError(f"{where}: the key {missing[0]!r} is missing; kind series needs it")
         settings, data = entry.get("settings", {}), entry.get("data", {})
-        check_run(entry["experiment"], settings, data, where)
-        given = {**entry, "settings": settings, "data": data, "frames": tuple(entry.get("frames", ()))}
+        parts = tuple(Part(part["label"], part.get("settings", {})) for part in entry.get("parts", ()))
+        for part in parts or (Part("", {}),):
+            check_run(entry["experiment"], {**settings, **part.settings}, data, where)
+        if len({part.label for part in parts}) < len(parts):
+            raise UsageError(f"{where}: parts: two of them have the same label; give each its own")
+        frames = tuple(entry.get("frames", ()))
+        given = {**entry, "settings": settings, "data": data, "frames": frames, "parts": parts}
         panels[entry["id"]] = Panel(**given)
     return tuple(panels.values())

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from .artifacts import Example, load_artifacts, read_example
-from .draw_panels import draw_groupings, draw_series, shown_frames
-from .drawn import Grouping, Series, read_grouping, read_series
+from .draw_panels import draw_groupings, draw_pictures, draw_series, shown_frames
+from .drawn import Grouping, Pictures, Series, read_grouping, read_pictures, read_series
 from .errors import UsageError, WorkError
-from .figures import Figure, Panel, panel_run
+from .figures import Figure, Panel, panel_runs
 from .plotting import chosen_frames, draw_curve, draw_frames, save_figure
 from .presets import Preset
 from .records import RunRecord
@@ -26,6 +26,8 @@ POINT_COLUMNS = ("panel", "series", "x", "y")
 """The same of a figure of series."""
 FRAME_COLUMNS = ("panel", "row", "frame", "kind", "cluster")
 """The same of a figure of clusters."""
+IMAGE_COLUMNS = ("panel", "row", "column", "image", "shows")
+"""The same of a figure of images."""
 
 
 def plot(
@@ -42,7 +44,8 @@ def plot(
 
     The arguments are those of `tabulate.tabulate`, and so are the columns of a curve's CSV. The CSV of a figure of frames
     has one line per box, `iou` being that of a found box with the true box of its frame that it fits best; that of series one
-    per point; that of clusters one per frame and way to group, a frame in no cluster having a blank there.
+    per point; that of clusters one per frame and way to group, a frame in no cluster having a blank there; that of images one
+    per image.
 
     Raises:
         WorkError: a needed record is absent and `allow_missing` is not given, or a file cannot be written.
@@ -56,26 +59,30 @@ def plot(
         )
         return save_figure(draw_curve(figure, frame), frame, out)
     kind = _KINDS[figure.kind]
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {}  # panel id -> what it shows, None where no run of it is there
     lines: list[dict[str, str]] = []
     absent = []
     for panel in figure.panels:
-        spec = panel_run(figure, panel, preset, variants)
-        path = runs_dir / f"{spec.run_id}.json"
-        shown[panel.id] = None
-        if not path.exists():
-            absent.append(f"{spec.run_id} (panel {panel.id!r})")
-            note = "; ".join(text for text in (f"not run: {spec.run_id}", panel.note) if text)
-            lines.append({"panel": panel.label, "status": "reported_only", "note": note})
-            continue
-        record = load_run(path, spec)
-        found = kind.read(load_artifacts(path, record), panel.example, f"{path}: panel {panel.id!r}")
-        count = kind.frames(found)
-        if outside := [at for at in panel.frames if at >= count]:
-            raise UsageError(f"{figure.path}: panel {panel.id!r}: no frame {outside[0]}; the example has {count}")
-        shown[panel.id] = found
-        shared = _shared(panel, record)
-        lines += [{**shared, **line} for line in kind.lines(panel, found)]
+        parts = []
+        for label, spec in panel_runs(figure, panel, preset, variants):
+            path = runs_dir / f"{spec.run_id}.json"
+            if not path.exists():
+                absent.append(f"{spec.run_id} (panel {panel.id!r})")
+                note = "; ".join(text for text in (f"not run: {spec.run_id}", panel.note) if text)
+                lines.append({"panel": panel.label, "series": label, "status": "reported_only", "note": note})
+                continue
+            record = load_run(path, spec)
+            found = kind.read(load_artifacts(path, record), panel.example, f"{path}: panel {panel.id!r}")
+            if panel.parts:
+                found = Series.joined([(label, found)])
+            count = kind.frames(found)
+            if outside := [at for at in panel.frames if at >= count]:
+                raise UsageError(f"{figure.path}: panel {panel.id!r}: no frame {outside[0]}; the example has {count}")
+            parts.append(found)
+            shared = _shared(panel, record)
+            lines += [{**shared, **line} for line in kind.lines(panel, found)]
+        whole = Series.joined([("", part) for part in parts]) if panel.parts and parts else None
+        shown[panel.id] = whole or (parts[0] if parts else None)
     if absent and not allow_missing:
         raise WorkError(
             f"figure {figure.number} with preset {preset.name} needs runs that {runs_dir} lacks: {', '.join(absent)}\n"
@@ -158,6 +165,18 @@ def _frame_lines(panel: Panel, grouping: Grouping) -> list[dict[str, str]]:
     ]
 
 
+def _image_lines(panel: Panel, pictures: Pictures) -> list[dict[str, str]]:
+    """One line per image; columns count from 1."""
+    return [
+        {"row": name, "column": str(column), "image": str(number), "shows": text}
+        for name, numbers, texts in zip(
+            pictures.rows.tolist(), pictures.index.tolist(), pictures.names.tolist(), strict=True
+        )
+        for column, (number, text) in enumerate(zip(numbers, texts, strict=True), 1)
+        if number >= 0
+    ]
+
+
 @dataclass(frozen=True)
 class _Kind:
     """How panels of one kind of figure are read, written down and drawn."""
@@ -174,4 +193,5 @@ _KINDS = {
     "frames": _Kind(BOX_COLUMNS, read_example, lambda example: len(example.frames), _box_lines, draw_frames),
     "series": _Kind(POINT_COLUMNS, read_series, lambda series: 0, _point_lines, draw_series),
     "clusters": _Kind(FRAME_COLUMNS, read_grouping, lambda grouping: len(grouping.index), _frame_lines, draw_groupings),
+    "images": _Kind(IMAGE_COLUMNS, read_pictures, lambda pictures: 0, _image_lines, draw_pictures),
 }

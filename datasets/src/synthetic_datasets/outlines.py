@@ -1,0 +1,96 @@
+"""What Shape draws: seven geometric shapes, and letters and digits as a pen writes them."""
+
+import math
+
+import numpy as np
+
+from .strokes import Drawing, Points, arc, drawing, straight
+
+
+def _polygon(*corners: tuple[float, float]) -> Drawing:
+    return Drawing(straight(*corners, corners[0]))
+
+
+def _on_circle(count: int, *radii: float) -> list[tuple[float, float]]:
+    """Corners at even angles, the first on top, whose distances from the middle are ``radii`` in turn."""
+    angles = [2 * math.pi * number / count - math.pi / 2 for number in range(count)]
+    return [(r * math.cos(a), r * math.sin(a)) for a, r in zip(angles, radii * (count // len(radii)), strict=True)]
+
+
+def _cross(half: float) -> Drawing:
+    """An outlined plus sign with bars of half width ``half``."""
+    tip = math.sqrt(1 - half**2)
+    arm = [(half, -half), (half, -tip), (-half, -tip)]
+    quarter = [(x, y) for x, y in arm]
+    corners: list[tuple[float, float]] = []
+    for _ in range(4):
+        corners += quarter
+        quarter = [(y, -x) for x, y in quarter]
+    return _polygon(*corners)
+
+
+SHAPES: dict[str, Drawing] = {
+    "circle": Drawing(arc((0, 0), (1, 1), 0, 360)),
+    "ellipse": Drawing(arc((0, 0), (1, 0.5), 0, 360)),
+    "semicircle": Drawing((*arc((0, 0), (1, 1), 180, 360), *straight((1, 0), (-1, 0)))),
+    "triangle": _polygon(*_on_circle(3, 1)),
+    "square": _polygon(*((x, y) for x, y in np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]) / math.sqrt(2))),
+    "star": _polygon(*_on_circle(10, 1, 0.42)),
+    "cross": _cross(0.3),
+}
+"""Each inside the unit circle, upright; the semicircle's circle is the unit circle, its middle the origin."""
+
+
+def _glyphs() -> dict[str, Drawing]:
+    """Written in a box 1 wide and 1.4 high."""
+    bowl = (*straight((0, 1.4), (0, 0), (0.55, 0)), *arc((0.55, 0.38), (0.45, 0.38), -90, 90))
+    bowl += straight((0.55, 0.76), (0, 0.76))
+    six = (*arc((0.5, 0.98), (0.45, 0.42), 180, 540), *arc((0.95, 0.98), (0.9, 0.98), 180, 250))
+    written: dict[str, tuple[Points, ...]] = {
+        "A": (*straight((0, 1.4), (0.5, 0), (1, 1.4)), *straight((0.18, 0.9), (0.82, 0.9))),
+        "B": (
+            *straight((0.5, 0), (0, 0), (0, 1.4), (0.55, 1.4)),
+            *straight((0, 0.7), (0.5, 0.7)),
+            *arc((0.5, 0.35), (0.4, 0.35), -90, 90),
+            *arc((0.55, 1.05), (0.45, 0.35), -90, 90),
+        ),
+        "C": arc((0.5, 0.7), (0.5, 0.7), 45, 315),
+        "D": (*straight((0.4, 0), (0, 0), (0, 1.4), (0.4, 1.4)), *arc((0.4, 0.7), (0.6, 0.7), -90, 90)),
+        "E": (*straight((0.9, 0), (0, 0), (0, 1.4), (0.9, 1.4)), *straight((0, 0.7), (0.75, 0.7))),
+        "F": (*straight((0.9, 0), (0, 0), (0, 1.4)), *straight((0, 0.7), (0.75, 0.7))),
+        "G": (*arc((0.5, 0.7), (0.5, 0.7), 0, 315), *straight((0.55, 0.7), (1, 0.7))),
+        "H": (*straight((0, 0), (0, 1.4)), *straight((1, 0), (1, 1.4)), *straight((0, 0.7), (1, 0.7))),
+        "I": (*straight((0.5, 0), (0.5, 1.4)), *straight((0.2, 0), (0.8, 0)), *straight((0.2, 1.4), (0.8, 1.4))),
+        "J": (*straight((0.8, 0), (0.8, 1)), *arc((0.4, 1), (0.4, 0.4), 0, 160)),
+        "K": (*straight((0, 0), (0, 1.4)), *straight((0.95, 0), (0, 0.8)), *straight((0.3, 0.55), (1, 1.4))),
+        "L": straight((0, 0), (0, 1.4), (0.9, 1.4)),
+        "M": straight((0, 1.4), (0, 0), (0.5, 0.8), (1, 0), (1, 1.4)),
+        "N": straight((0, 1.4), (0, 0), (1, 1.4), (1, 0)),
+        "O": arc((0.5, 0.7), (0.55, 0.7), 0, 360),
+        "P": bowl,
+        "Q": (*arc((0.5, 0.7), (0.55, 0.7), 0, 360), *straight((0.6, 1), (1, 1.4))),
+        "R": (*bowl, *straight((0.45, 0.76), (1, 1.4))),
+        "S": (*arc((0.5, 0.36), (0.45, 0.36), -30, -270), *arc((0.5, 1.06), (0.5, 0.34), -90, 150)),
+        "T": (*straight((0, 0), (1, 0)), *straight((0.5, 0), (0.5, 1.4))),
+        "U": (*straight((0, 0), (0, 0.9)), *arc((0.5, 0.9), (0.5, 0.5), 180, 0), *straight((1, 0.9), (1, 0))),
+        "V": straight((0, 0), (0.5, 1.4), (1, 0)),
+        "W": straight((0, 0), (0.25, 1.4), (0.5, 0.5), (0.75, 1.4), (1, 0)),
+        "X": (*straight((0, 0), (1, 1.4)), *straight((1, 0), (0, 1.4))),
+        "Y": (*straight((0, 0), (0.5, 0.7), (1, 0)), *straight((0.5, 0.7), (0.5, 1.4))),
+        "Z": straight((0, 0), (1, 0), (0, 1.4), (1, 1.4)),
+        "0": (*arc((0.5, 0.7), (0.42, 0.7), 0, 360), *straight((0.28, 1.05), (0.72, 0.35))),
+        "1": straight((0.2, 0.3), (0.55, 0), (0.55, 1.4)),
+        "2": (*arc((0.5, 0.4), (0.45, 0.4), -170, 30), *straight((0.89, 0.6), (0, 1.4), (1, 1.4))),
+        "3": (*arc((0.45, 0.36), (0.43, 0.36), -150, 90), *arc((0.45, 1.06), (0.5, 0.34), -90, 150)),
+        "4": straight((0.75, 1.4), (0.75, 0), (0, 0.95), (1, 0.95)),
+        "5": (*straight((0.9, 0), (0.15, 0), (0.1, 0.63)), *arc((0.45, 0.95), (0.5, 0.45), -135, 140)),
+        "6": six,
+        "7": straight((0, 0), (1, 0), (0.35, 1.4)),
+        "8": (*arc((0.5, 0.35), (0.38, 0.35), 0, 360), *arc((0.5, 1.05), (0.48, 0.35), 0, 360)),
+        "9": tuple(-piece for piece in six),
+    }
+    return {name: drawing(*pieces) for name, pieces in written.items()}
+
+
+GLYPHS: dict[str, Drawing] = _glyphs()
+"""Capital letters and digits inside the unit circle, upright."""

@@ -1,0 +1,222 @@
+"""What the weighted MK-MMD and the retrieval metrics of chapter 4 cost beside the usual ways to compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import WorkError
+from ..memory import peak_live_bytes
+from ..records import Metric
+from ..speed import SpeedResult, interleave, protocol, ratio
+from .base import Context, Experiment, Outcome
+
+CHECKED = 100
+"""Queries whose MAP must be scikit-learn's to 1e-6, in double precision; in single the last digits decide near ties."""
+KERNELS = 17
+"""Gaussians of the thesis, 2^-8 to 2^8 times the middle bandwidth."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers that issues with such code are reported for: a batch of 64 of fc6's width, 1,000 queries in 10,000."""
+
+    samples: int = 64
+    """n, images of each domain in a batch."""
+    width: int = 4096
+    """d, numbers that describe one: fc6 and fc7 of AlexNet."""
+    queries: int = 1000
+    """Queries whose average precision is computed."""
+    gallery: int = 10_000
+    """Images they are looked for in."""
+    embedding: int = 1000
+    """Numbers that describe an image: fc8."""
+    classes: int = 28
+    """Classes that queries and gallery are of; Shape has 28."""
+    ranked: int = 100_000
+    """Images of the gallery whose ranking is weighed."""
+    ranked_width: int = 128
+    """Numbers that describe one of these."""
+    matches: int = 50
+    """Matches of a query that are kept of that ranking."""
+    rounds: int = 10
+    """Rounds of the interleaved timing."""
+    warmup: int = 1
+    """Untimed calls of each candidate before."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 or self.samples % 2:
+            raise ValueError(f"samples must be even and at least 2, got {self.samples}")
+        for name in ("width", "queries", "embedding", "classes", "ranked_width", "matches", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("gallery", "ranked"):
+            if getattr(self, name) < self.matches:
+                raise ValueError(f"{name} must be at least {self.matches}, the matches kept, got {getattr(self, name)}")
+
+
+def run(settings: Settings, context: Context) -> Outcome:
+    """Time both ways to compute each, after making sure that they agree; weigh them."""
+    generator = torch.Generator().manual_seed(context.seed)
+    metrics, details = discrepancy(settings, context.device, generator)
+    found, timed = precision(settings, context.device, generator)
+    metrics |= found
+    metrics |= ranking(settings, context.device, generator)
+    scenario = (
+        f"forward and backward of eq. 4.6, {KERNELS} kernels, n = {settings.samples}, d = {settings.width}; MAP of "
+        f"{settings.queries} queries in {settings.gallery}, {settings.embedding} numbers each, distances included"
+    )
+    return Outcome(
+        metrics,
+        {
+            "dtype": "float32",
+            "mmd_matrices": "the same formula through the whole kernel matrices, their distances by one matrix product",
+            "mmd_differences": "the same through the (2n, 2n, d) differences of all pairs, as the release and tllib",
+            "map_sklearn": "distances by torch.cdist, then scikit-learn's average_precision_score query by query",
+            "memory": "most bytes of tensors alive at one time, what goes in not counted",
+            **protocol(details | timed, scenario),
+        },
+    )
+
+
+def discrepancy(
+    settings: Settings, device: torch.device, generator: torch.Generator
+) -> tuple[dict[str, Metric], dict[str, SpeedResult]]:
+    """Weighted MK-MMD from the pairs it needs, beside two ways that compute more.
+
+    Raises:
+        WorkError: the three do not agree.
+    """
+    from outlier_matching.mmd import mk_mmd
+
+    shape = settings.samples, settings.width
+    source = torch.randn(shape, generator=generator).to(device).requires_grad_()
+    target = (torch.randn(shape, generator=generator) + 0.1).to(device).requires_grad_()
+    weights = torch.rand(settings.samples, generator=generator).to(device)
+    sigma = torch.tensor(2.0 * settings.width, device=device)  # the expected squared distance
+
+    def step(value: Callable[[], Tensor]) -> Tensor:
+        source.grad = target.grad = None
+        loss = value()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    ways: dict[str, Callable[[], Tensor]] = {
+        "pairs": lambda: step(
+            lambda: mk_mmd(source, target, weights, kernels="thesis", estimator="linear", sigma=sigma)
+        ),
+        "matrices": lambda: step(lambda: linear_from(all_distances(source, target), weights, sigma)),
+        "differences": lambda: step(lambda: linear_from(all_differences(source, target), weights, sigma)),
+    }
+    values = {name: float(way()) for name, way in ways.items()}
+    for name, value in values.items():
+        if not np.isclose(value, values["pairs"], rtol=1e-3, atol=1e-5):
+            raise WorkError(f"MK-MMD through {name} is {value:.6g}, through the pairs {values['pairs']:.6g}")
+    timed = interleave(ways, rounds=settings.rounds, warmup=settings.warmup, device=device)
+    peaks = {name: peak_live_bytes(way) for name, way in ways.items()}
+    metrics = {f"mmd_ms_{name}": Metric(1e3 * timed[name].per_call.median, "ms") for name in ways}
+    metrics |= {f"mmd_mb_{name}": Metric(peak / 1e6, "MB") for name, peak in peaks.items()}
+    metrics["mmd_speedup"] = Metric(ratio(timed, "matrices", "pairs").median, "x")
+    metrics["mmd_speedup_over_differences"] = Metric(ratio(timed, "differences", "pairs").median, "x")
+    return metrics, {f"mmd_{name}": result for name, result in timed.items()}
+
+
+def all_distances(source: Tensor, target: Tensor) -> Tensor:
+    """Squared distances of all 2n points, (2n, 2n), by a matrix product."""
+    points = torch.cat((source, target))
+    norms = points.square().sum(1)
+    return (norms[:, None] + norms - 2 * points @ points.T).clamp(min=0)
+
+
+def all_differences(source: Tensor, target: Tensor) -> Tensor:
+    """The same from all differences, (2n, 2n, d)."""
+    points = torch.cat((source, target))
+    return (points[:, None] - points).square().sum(2)
+
+
+def linear_from(distances: Tensor, weights: Tensor, sigma: Tensor) -> Tensor:
+    """Equation 4.6 from the (2n, 2n) squared distances: every kernel's whole matrix, of which h reads four entries a pair."""
+    n = len(weights)
+    kernel = distances.new_zeros(distances.shape)
+    for exponent in range(-(KERNELS // 2), KERNELS // 2 + 1):
+        kernel = kernel + (-distances / (sigma * 2.0**exponent)).exp() / KERNELS
+    ss, tt, st = kernel[:n, :n], kernel[n:, n:], kernel[:n, n:]
+    first, second = torch.arange(0, n, 2), torch.arange(1, n, 2)
+    h = ss[first, second] + tt[first, second] - st[first, second] - st[second, first]
+    return (weights[first] * weights[second] * h).mean()
+
+
+def precision(
+    settings: Settings, device: torch.device, generator: torch.Generator
+) -> tuple[dict[str, Metric], dict[str, SpeedResult]]:
+    """Exact MAP of queries in a gallery, beside scikit-learn's average precision in a loop.
+
+    Raises:
+        WorkError: they differ by more than 1e-6.
+    """
+    from sklearn.metrics import average_precision_score
+    from torch.nn.functional import normalize
+
+    from outlier_matching.retrieval_scores import retrieve
+
+    labels = torch.randint(settings.classes, (settings.queries + settings.gallery,), generator=generator)
+    centres = torch.randn(settings.classes, settings.embedding, generator=generator)
+    features = torch.randn(len(labels), settings.embedding, generator=generator) + 0.1 * centres[labels]
+    features = normalize(features, dim=1).to(device)
+    queries, gallery = features[: settings.queries], features[settings.queries :]
+    of_queries, of_gallery = labels[: settings.queries], labels[settings.queries :]
+
+    def ours(queries: Tensor, gallery: Tensor) -> float:
+        found = retrieve(queries, gallery, of_queries[: len(queries)].to(device), of_gallery.to(device))
+        return found.mean_average_precision
+
+    def by_sklearn(queries: Tensor, gallery: Tensor) -> float:
+        scores = -torch.cdist(queries, gallery).cpu().numpy()
+        relevant = (of_queries[: len(queries), None] == of_gallery).numpy()
+        every = [average_precision_score(r, s) for r, s in zip(relevant, scores, strict=True) if r.any()]
+        return float(np.mean(every))
+
+    exact, own = (way(queries[:CHECKED].double(), gallery.double()) for way in (by_sklearn, ours))
+    if not abs(exact - own) <= 1e-6:
+        raise WorkError(f"MAP is {own:.8f}, scikit-learn's {exact:.8f}: expected a difference of 1e-6 at most")
+    ways: dict[str, Callable[[], Any]] = {
+        "retrieve": lambda: ours(queries, gallery),
+        "sklearn": lambda: by_sklearn(queries, gallery),
+    }
+    timed = interleave(ways, rounds=max(1, settings.rounds // 2), warmup=0, device=device)
+    return {
+        "map_ms_retrieve": Metric(1e3 * timed["retrieve"].per_call.median, "ms"),
+        "map_ms_sklearn": Metric(1e3 * timed["sklearn"].per_call.median, "ms"),
+        "map_speedup": Metric(ratio(timed, "sklearn", "retrieve").median, "x"),
+        "map_difference": Metric(abs(exact - own), "1"),
+    }, {f"map_{name}": result for name, result in timed.items()}
+
+
+def ranking(settings: Settings, device: torch.device, generator: torch.Generator) -> dict[str, Metric]:
+    """Memory of the nearest images of every query in a large gallery, beside that of all their distances."""
+    from outlier_matching.ranking import nearest
+
+    gallery = torch.randn(settings.ranked, settings.ranked_width, generator=generator).to(device)
+    queries = torch.randn(settings.queries, settings.ranked_width, generator=generator).to(device)
+    peak = peak_live_bytes(lambda: nearest(queries, gallery, settings.matches))
+    whole = 4 * settings.queries * settings.ranked
+    return {
+        "ranking_mb": Metric(peak / 1e6, "MB"),
+        "distances_mb": Metric(whole / 1e6, "MB"),
+        "ranking_memory": Metric(peak / whole, "x"),
+    }
+
+
+EXPERIMENT = Experiment(
+    name="matching_cost",
+    kind="measure",
+    summary="time the weighted MK-MMD and the exact MAP beside the usual ways to compute them, and weigh a large ranking",
+    settings_type=Settings,
+    data=(),
+    function=run,
+)

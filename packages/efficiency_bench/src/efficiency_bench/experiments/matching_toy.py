@@ -1,0 +1,84 @@
+"""Domain adaptation and outlier detection on points in the plane (thesis figure 4.1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..drawn import Series
+from ..records import Metric
+from .base import Context, Experiment, Outcome, checking
+
+if TYPE_CHECKING:
+    from outlier_matching.toy import Panel
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The problem and its training; the thesis shows no numbers of either."""
+
+    classes: int = 4
+    """Clusters of the source; points match when they are of one cluster."""
+    source: int = 400
+    """Source points."""
+    target: int = 400
+    """Target points, outliers among them."""
+    outlier_share: float = 0.2
+    """Part of these that are outliers."""
+    turn: float = 35.0
+    """Degrees by which the target is turned against the source."""
+    epochs: int = 60
+    """Passes over the target."""
+    batch: int = 64
+    """Pairs of source points and target points of a step."""
+    gamma: float = 1.0
+    """Weight of MK-MMD."""
+    eta: float = 1.5
+    """Weight of the entropy loss."""
+
+
+def run(settings: Settings, context: Context) -> Outcome:
+    """Train SiameseDA without outliers and with them, and the method with them; hand over the points of every panel."""
+    from outlier_matching.toy import ToyConfig, run_toy
+
+    with checking("settings of the toy problem"):
+        config = ToyConfig(**asdict(settings), seed=context.seed)
+    panels = run_toy(config)
+    metrics = {
+        f"{name}_{number}": Metric(value, "1")
+        for name, panel in panels.items()
+        for number, value in panel.numbers.items()
+        if math.isfinite(value)
+    }
+    protocol = {
+        "toy": asdict(config),
+        "alignment": "MK-MMD of source and target inliers in the plane that is drawn, all pairs; 0: one over the other",
+        "accuracy": "share of target inliers whose nearest source point is of their cluster",
+        "separation": "chance that an outlier lies farther from its nearest source point than an inlier from its own",
+        "device": "cpu",
+    }
+    artifacts = {key: array for name, panel in panels.items() for key, array in points(panel).arrays(name).items()}
+    return Outcome(metrics, protocol, artifacts)
+
+
+def points(panel: Panel) -> Series:
+    """Source, target and outliers, and what the method takes for outliers where it looks for them."""
+    outliers = panel.target_labels < 0
+    groups = [("source", panel.source), ("target", panel.target[~outliers]), ("outliers", panel.target[outliers])]
+    if panel.detected is not None:
+        groups.append(("taken for outliers", panel.target[panel.detected]))
+    columns = [(name, torch.as_tensor(group).detach().cpu().double().numpy()) for name, group in groups if len(group)]
+    return Series.of([(name, group[:, 0], group[:, 1]) for name, group in columns])
+
+
+EXPERIMENT = Experiment(
+    name="matching_toy",
+    kind="train",
+    summary="adapt points of the plane to another domain with outliers, without detecting these and with it",
+    settings_type=Settings,
+    data=(),
+    function=run,
+)

@@ -1,0 +1,63 @@
+"""What MK-MMD and MAP cost beside other ways: both give the same numbers, and the record has every ratio."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from efficiency_bench.cli import main
+from efficiency_bench.errors import UsageError
+from efficiency_bench.experiments.matching_cost import Settings, all_differences, all_distances, linear_from
+from efficiency_bench.records import load_record
+from efficiency_bench.settings import build_settings
+
+
+def test_a_measurement_and_its_record(tmp_path: Path) -> None:
+    tiny = {
+        "width": 64, "queries": 50, "gallery": 300, "embedding": 16, "ranked": 4000, "ranked_width": 8, "matches": 5,
+        "rounds": 2,
+    }  # fmt: skip
+    words = [text for key, value in tiny.items() for text in ("--set", f"{key}={value}")]
+    main(["measure", "matching_cost", *words, "--device", "cpu", "--out", str(tmp_path / "run.json")])
+    record = load_record(tmp_path / "run.json")
+    assert record.kind == "measure" and set(record.sources) == {"efficiency_bench", "outlier_matching"}
+    values = {name: metric.value for name, metric in record.metrics.items()}
+    for name in ("mmd_speedup", "mmd_speedup_over_differences", "map_speedup"):
+        assert values[name] > 0 and record.metrics[name].unit == "x"
+    assert values["mmd_mb_differences"] > 20 * values["mmd_mb_pairs"], "(2n, 2n, d) against O(n d)"
+    assert values["map_difference"] <= 1e-6
+    assert values["distances_mb"] == 50 * 4000 * 4 / 1e6
+    assert set(record.protocol["units"]) == {
+        "mmd_pairs", "mmd_matrices", "mmd_differences", "map_retrieve", "map_sklearn"
+    }  # fmt: skip
+
+
+def test_the_rivals_compute_equation_4_6() -> None:
+    """Against a loop over pairs and kernels in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    source, target = (torch.randn(6, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    weights, sigma = torch.rand(6, generator=generator, dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64)
+
+    def kernel(x: torch.Tensor, y: torch.Tensor) -> float:
+        return sum(float((-((x - y) ** 2).sum() / (4.0 * 2.0**m)).exp()) for m in range(-8, 9)) / 17
+
+    expected = 0.0
+    for i in range(0, 6, 2):
+        s, t = source[i : i + 2], target[i : i + 2]
+        h = kernel(s[0], s[1]) + kernel(t[0], t[1]) - kernel(s[0], t[1]) - kernel(t[0], s[1])
+        expected += float(weights[i] * weights[i + 1]) * h / 3
+    for distances in (all_distances, all_differences):
+        assert float(linear_from(distances(source, target), weights, sigma)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"samples": 7}, "samples must be even"),
+        ({"rounds": 0}, "rounds must be at least 1, got 0"),
+        ({"ranked": 10}, "ranked must be at least 50, the matches kept, got 10"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        build_settings(Settings, values, "row")

@@ -1,0 +1,21 @@
+"""What a set of images says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Facts"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a set of images says about itself."""
+
+    name: str
+    source: str
+    content_digest: str
+    """Changes whenever names, labels, domains or outliers do; a training is continued only on the same ones."""
+    class_names: tuple[str, ...]
+    """Label k, counted from 0, is ``class_names[k]``."""
+    domain_names: tuple[str, ...]
+    """Domain k is ``domain_names[k]``; 0 is the source wherever the set says which one that is."""

@@ -1,0 +1,155 @@
+"""Algorithm 1: the first halves, the refresh by both rules, and sets that would be empty."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from outlier_matching.assignment import class_probabilities, inlier_weights
+from outlier_matching.pseudo_sets import (
+    RULES,
+    PseudoSets,
+    Rule,
+    initial_sets,
+    mean_distances,
+    reference_features,
+    refreshed_sets,
+)
+
+
+def draw(n: int, d: int, seed: int) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def sets_of(inliers: list[int], outliers: list[int], n: int) -> PseudoSets:
+    return PseudoSets(torch.tensor(inliers), torch.tensor(outliers), torch.zeros(n))
+
+
+def test_mean_distances_equal_a_loop_whatever_the_chunk() -> None:
+    target, source = draw(11, 3, 0), draw(7, 3, 1)
+    expected = [sum(math.dist(t, s) for s in source.tolist()) / 7 for t in target.tolist()]
+    for chunk in (1, 4, 100):
+        assert mean_distances(target, source, chunk).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_nearer_half_starts_as_inliers() -> None:
+    """Distances 1, 5, 2, 9, 4 to one source point at 0: the odd sample in the middle is an inlier."""
+    sets = initial_sets(torch.tensor([[1.0], [5.0], [-2.0], [9.0], [4.0]]), torch.zeros(1, 1))
+    assert sets.inliers.tolist() == [0, 2, 4]
+    assert sets.outliers.tolist() == [1, 3]
+    assert sets.weights.tolist() == pytest.approx([0.7, 0.3, 0.7, 0.3, 0.7])
+
+
+def test_equal_distances_keep_the_order_of_indices() -> None:
+    sets = initial_sets(torch.ones(40, 2), torch.zeros(3, 2))
+    assert sets.inliers.tolist() == list(range(20))
+    assert sets.outliers.tolist() == list(range(20, 40))
+
+
+def directions(degrees: list[float]) -> Tensor:
+    angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    return torch.stack((angles.cos(), angles.sin()), 1)
+
+
+def test_thesis_rule_sends_each_sample_where_it_is_likeliest() -> None:
+    """Source at 0, inliers at 90 and outliers at 200 degrees: a sample goes to the nearest of the three."""
+    target, source = directions([10, 80, 100, 190, 215, 30]), directions([0, 0])
+    sets = refreshed_sets(target, source, sets_of([1, 2], [3, 4], 6))
+    assert sets.inliers.tolist() == [0, 1, 2, 5]
+    assert sets.outliers.tolist() == [3, 4]
+    p = class_probabilities(target, (source, target[[1, 2]], target[[3, 4]]))
+    torch.testing.assert_close(sets.weights, inlier_weights(p).float())
+    assert (
+        sets.weights[0] > sets.weights[1] > sets.weights[3]
+    )  # source: p1 + p2, then p2 of an inlier, p2 of an outlier
+
+
+def test_author_rule_keeps_the_best_third_of_the_candidates() -> None:
+    target, source = directions([5, 85, 90, 95, 100, 80, 120, 200, 205]), directions([0])
+    sets = refreshed_sets(target, source, sets_of([1, 2, 3], [7, 8], 9), "author")
+    p = class_probabilities(target, (source, target[[1, 2, 3]], target[[7, 8]]))
+    candidates = sorted(range(1, 7), key=lambda i: -float(p[i, 1]))
+    assert sets.inliers.tolist() == sorted([0, *candidates[:2]])
+    assert sets.outliers.tolist() == [7, 8]
+
+
+def test_author_rule_without_an_outlier_takes_the_last_sixth() -> None:
+    """Thirteen candidates: a third is four, the release's slice starts at 2 * 5, so three are outliers and six
+    neither."""
+    target, source = directions([*(90.0 + (-1) ** i * 3 * i for i in range(13)), 0.0]), directions([0])
+    old = PseudoSets(torch.arange(13), torch.tensor([13]), torch.zeros(14))  # the outlier equals the source: a tie
+    p = class_probabilities(target, (source, target[:13], target[13:]))
+    order = sorted(range(13), key=lambda i: -float(p[i, 1]))
+    sets = refreshed_sets(target, source, old, "author")
+    assert sets.inliers.tolist() == sorted([*order[:4], 13])
+    assert sets.outliers.tolist() == sorted(order[10:])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 20])
+def test_no_set_is_empty_and_none_is_in_both(rule: Rule, n: int) -> None:
+    """Even where all features agree, so that no sample is an outlier, and where one class attracts every sample."""
+    same = torch.ones(n, 2)
+    half = torch.arange(n)[: n // 2], torch.arange(n)[n // 2 :]
+    start = PseudoSets(*half, torch.full((n,), 0.5))
+    cases = [(same, same), (draw(n, 2, n), draw(4, 2, 1)), (same, -same), (10 * draw(n, 2, n), -10 * draw(3, 2, 2))]
+    for target, source in cases:
+        sets = refreshed_sets(target.double(), source.double(), start, rule)
+        inliers, outliers = set(sets.inliers.tolist()), set(sets.outliers.tolist())
+        assert inliers
+        assert outliers
+        assert not inliers & outliers
+        assert inliers | outliers <= set(range(n))
+        assert ((sets.weights >= 0) & (sets.weights <= 1)).all()
+
+
+def test_references_are_spread_or_drawn() -> None:
+    target, source = torch.arange(20.0)[:, None], 100 + torch.arange(9.0)[:, None]
+    sets = PseudoSets(torch.arange(10), torch.arange(10, 13), torch.zeros(20))
+    every = reference_features(target, source, sets)
+    assert [len(r) for r in every] == [9, 10, 3]
+    spread = reference_features(target, source, sets, 4)
+    assert [r.flatten().tolist() for r in spread] == [[100, 102, 104, 106], [0, 2, 5, 7], [10, 10, 11, 12]]
+    drawn = reference_features(target, source, sets, 50, torch.Generator().manual_seed(3))
+    again = reference_features(target, source, sets, 50, torch.Generator().manual_seed(3))
+    for a, b, r in zip(drawn, again, every, strict=True):
+        assert a.equal(b)
+        assert len(a) == 50
+        assert set(a.flatten().tolist()) <= set(r.flatten().tolist())
+
+
+def test_outliers_far_from_both_domains_are_found_and_kept() -> None:
+    """A tenth of the target points away from the rest: from the halves of step 1 a few refreshes leave just these."""
+    generator = torch.Generator().manual_seed(0)
+    inlier = torch.tensor([1.0, 0.3, 0.0]) + 0.15 * torch.randn(90, 3, generator=generator)
+    outlier = torch.tensor([-1.0, 0.0, 0.4]) + 0.15 * torch.randn(10, 3, generator=generator)
+    source = torch.tensor([1.0, 0.0, 0.0]) + 0.15 * torch.randn(100, 3, generator=generator)
+    normal = torch.nn.functional.normalize
+    target, source = normal(torch.cat((inlier, outlier))), normal(source)
+    sets = initial_sets(target, source)
+    for _ in range(4):
+        sets = refreshed_sets(target, source, sets)
+    assert sets.outliers.tolist() == list(range(90, 100))
+    assert sets.weights[:90].min() > sets.weights[90:].max()
+
+
+def test_what_cannot_be_used_is_refused() -> None:
+    target, source = torch.zeros(4, 2), torch.zeros(3, 2)
+    sets = initial_sets(target, source)
+    with pytest.raises(ValueError, match="a target"):
+        initial_sets(target[:1], source)
+    with pytest.raises(ValueError, match="a source"):
+        initial_sets(target, source[:, :1])
+    with pytest.raises(ValueError, match="chunk"):
+        initial_sets(target, source, 0)
+    with pytest.raises(ValueError, match="rule must be one of thesis, author"):
+        refreshed_sets(target, source, sets, "other")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="do not fit"):
+        refreshed_sets(target[:3], source, sets)
+    with pytest.raises(ValueError, match="references must be at least 1"):
+        refreshed_sets(target, source, sets, references=0)
+    with pytest.raises(ValueError, match="int64"):
+        PseudoSets(torch.zeros(2), sets.outliers, sets.weights)
+    with pytest.raises(ValueError, match="weights"):
+        PseudoSets(sets.inliers, sets.outliers, torch.zeros(4, dtype=torch.int64))
