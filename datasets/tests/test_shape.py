@@ -16,9 +16,12 @@ from synthetic_datasets.shape import (
     BRIGHTEST,
     CLASS_NAMES,
     COMBINATIONS,
+    DOT,
     GLYPH_NAMES,
     NEAREST,
+    RADIUS,
     SHAPE_NAMES,
+    SPACING,
     figures,
     generate,
     layout,
@@ -97,7 +100,13 @@ def test_source_is_solid_and_black_target_dotted_and_coloured(train: dict[str, N
     target = train["colour"][~source].astype(float)
     assert (np.ptp(target, axis=1) > 40).all() and len(np.unique(target, axis=0)) > 190
     assert (target @ (0.299, 0.587, 0.114) < 255 * BRIGHTEST + 1).all()
-    assert (train["spacing"][~source] > 1.4 * train["line_width"][~source]).all()
+    assert (train["spacing"][~source] > 1.39 * train["line_width"][~source]).all()
+
+
+@pytest.mark.parametrize("name", ["triangle", "square", "star", "cross"])
+def test_every_edge_has_a_dot_between_its_corners(name: str) -> None:
+    shape, widest = SHAPES[name], SPACING[1] * DOT[1] / RADIUS[0]
+    assert len(shape.points(widest)) >= 3 * len(shape.pieces)
 
 
 def test_everything_is_inside_on_white_and_nothing_hides(train: dict[str, NDArray[Any]]) -> None:

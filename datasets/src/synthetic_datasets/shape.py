@@ -30,12 +30,12 @@ COMBINATIONS = tuple(combinations_with_replacement(range(len(SHAPES)), 2))
 """Class -> numbers of its two shapes, the smaller first."""
 CLASS_NAMES = tuple(f"{SHAPE_NAMES[a]} and {SHAPE_NAMES[b]}" for a, b in COMBINATIONS)
 
-RADIUS, GLYPH_RADIUS = (0.15, 0.23), (0.3, 0.44)
+RADIUS, GLYPH_RADIUS = (0.16, 0.23), (0.3, 0.44)
 """Least and largest radius of the circle around a shape and around a glyph, in widths of the picture."""
-LINE, DOT = (0.022, 0.05), (0.024, 0.04)
+LINE, DOT = (0.022, 0.05), (0.022, 0.032)
 """The same of a solid line's width and of a dot's diameter."""
-SPACING = (1.5, 2.1)
-"""From dot to dot, in diameters."""
+SPACING = (1.4, 1.9)
+"""From dot to dot, in diameters. Even the smallest cross has a dot between two corners, or it would be a grid of dots."""
 NEAREST = 0.85
 """Two shapes are at least this part of the sum of their radii apart: lines may touch and cross, but hide nothing."""
 BRIGHTEST = 0.55

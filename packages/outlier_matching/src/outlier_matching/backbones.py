@@ -104,9 +104,9 @@ def _small() -> nn.Sequential:
         *conv(32, 64, 3),
         nn.MaxPool2d(3, 2, 1),
         *conv(64, 96, 3),
+        *conv(96, 96, 3),
+        *conv(96, 96, 3),
         nn.MaxPool2d(3, 2, 1),
-        *conv(96, 96, 3),
-        *conv(96, 96, 3),
     )
 
 
