@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from efficiency_bench.artifacts import load_artifacts
 from efficiency_bench.cli import main
@@ -132,6 +133,30 @@ def test_shares_are_exact_in_training_and_test(shape: Path, tmp_path: Path) -> N
     ).target.indices
     first = open_domains(Settings(outlier_share=0.05), context, "train").target.indices
     assert again.tolist() == first.tolist() != other.tolist(), "the seed draws them"
+
+
+def test_a_real_set_is_read_in_its_own_layout(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for domain in ("dslr", "amazon", "webcam"):
+        for name in ("pen", "mug", "speaker"):
+            for frame in range(1, 31):
+                path = tmp_path / "real" / "office31" / domain / "images" / name / f"frame_{frame:04d}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(path)
+    root, folder = tmp_path / "real" / "office31", tmp_path / "office31-office31"
+    for split in ("train", "test"):
+        words = ["--package", "outlier_matching", "--split", split, "--set", "outliers=speaker"]
+        main(["index", "office31", str(root), *words, "--out", str(folder / f"{split}.index.json")])
+    words = [text for key, value in {**TINY, "outlier_share": 0.25}.items() for text in ("--set", f"{key}={value}")]
+    data = ["--data", f"shape={folder}", "--images", f"shape/train={root}", "--images", f"shape/test={root}"]
+    main(["run", "image_matching", *words, *data, "--device", "cpu", "--out", str(tmp_path / "run.json")])
+    record = load_record(tmp_path / "run.json")
+    assert record.data["shape"]["name"] == "Office-31" and record.data["shape"]["folder"] == "office31-office31"
+    values = {name: metric.value for name, metric in record.metrics.items()}
+    assert values["train_source"] == 2 * 24, "dslr's own speakers are not in the source"
+    assert values["train_target"] == 2 * 24 + 16 and values["train_outliers"] == 16 and values["gallery"] == 2 * 6
+    shown = read_pictures(load_artifacts(tmp_path / "run.json", record), "examples", "run")
+    assert shown.names.tolist()[2][0] == "speaker" and shown.images.shape == (3, 4, 64, 64, 3)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from efficiency_bench.plot import plot
 from efficiency_bench.presets import Preset
 from efficiency_bench.records import Metric, RunRecord
 
-FOLDERS = {"videos": "videos-texture"}
+FOLDERS = {"videos": "videos-texture", "office": "objects-drawn"}
 PRESET = Preset("quick", (0,), (0,), {}, {}, Path("quick.yaml"))
 
 
@@ -94,7 +94,13 @@ def images() -> dict[str, Any]:
         "source": "the thesis",
         "panels": [
             {"id": "a", "label": "Shape", "experiment": "similar", "example": "examples"},
-            {"id": "b", "label": "Office", "experiment": "similar", "settings": {"clusters": 9}, "example": "examples"},
+            {
+                "id": "b",
+                "label": "Office",
+                "experiment": "similar",
+                "data": {"videos": "office"},
+                "example": "examples",
+            },
         ],
     }
 
@@ -221,6 +227,9 @@ def test_images_are_drawn_with_every_image_in_the_csv(tmp_path: Path, runs: Path
     assert shown["image"].tolist() == ["4", "7", "9"] and shown["shows"].tolist() == ["circle", "star", "a letter"]
     text = out.read_text()
     assert text.count("<image") == 2 and "outliers" in text
+    assert ">Shape<" in text and ">Office: Move4MNIST (texture), objects<" in text, (
+        "a stand-in is not what it stands for"
+    )
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path, runs: Path) -> None:

@@ -1,6 +1,7 @@
 """Fisher vectors against loops and scikit-image's formula, the mixture and PCA against known data."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_gradient_of_the_likelihood_is_what_they_are() -> None:
     """The vector is the scaled derivative of the mean log-likelihood by the means, as autograd sees it."""
     m, x = mixture(), draw(11, 4, 9)
     means = m.means.clone().requires_grad_()
-    Mixture(m.weights, means, m.variances).log_joint(x).logsumexp(1).mean().backward()
+    torch.autograd.backward(Mixture(m.weights, means, m.variances).log_joint(x).logsumexp(1).mean())
     assert means.grad is not None
     scaled = means.grad * m.variances.sqrt() / m.weights.sqrt()[:, None]
     torch.testing.assert_close(fisher_vectors([x], m, improved=False)[0, :12], scaled.flatten())
@@ -109,7 +110,7 @@ def test_every_iteration_raises_the_likelihood() -> None:
         config = FisherConfig(clusters=5, dimensions=None, iterations=iterations, tolerance=0.0)
         m = fit_mixture(x, config, torch.Generator().manual_seed(3))
         values.append(float(m.log_joint(x).logsumexp(1).mean()))
-    assert all(b > a - 1e-9 for a, b in zip(values, values[1:], strict=False))
+    assert all(b > a - 1e-9 for a, b in pairwise(values))
     assert values[-1] > values[0] + 0.01
 
 
@@ -130,7 +131,7 @@ def test_same_generator_same_encoder_and_batches_do_not_matter() -> None:
     config = FisherConfig(clusters=4, dimensions=2, descriptors=500)
     first = fit_encoder(x, config, torch.Generator().manual_seed(5))
     second = fit_encoder(x, config, torch.Generator().manual_seed(5))
-    images = list(x[:100].split([10, 0, 50, 1, 39]))
+    images = list(torch.split(x[:100], [10, 0, 50, 1, 39]))
     assert first.encode(images).equal(second.encode(images))
     torch.testing.assert_close(first.encode(images, batch=2), first.encode(images))
 

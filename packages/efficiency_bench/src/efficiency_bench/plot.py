@@ -1,7 +1,7 @@
 """From a figure and run records to its picture and its numbers: what `effbench plot` does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def plot(
         return save_figure(draw_curve(figure, frame), frame, out)
     kind = _KINDS[figure.kind]
     shown: dict[str, Any] = {}  # panel id -> what it shows, None where no run of it is there
+    titles: dict[str, str] = {}
     lines: list[dict[str, str]] = []
     absent = []
     for panel in figure.panels:
@@ -81,6 +82,8 @@ def plot(
             parts.append(found)
             shared = _shared(panel, record)
             lines += [{**shared, **line} for line in kind.lines(panel, found)]
+            if panel.data:  # what was asked for by another name may be a stand-in for it, and says so
+                titles[panel.id] = f"{panel.label}: {shared['dataset']}"
         whole = Series.joined([("", part) for part in parts]) if panel.parts and parts else None
         shown[panel.id] = whole or (parts[0] if parts else None)
     if absent and not allow_missing:
@@ -91,7 +94,8 @@ def plot(
         )
     columns = [*kind.columns, "seeds", "dataset", "preset", "device", "status", "note"]
     frame = pd.DataFrame(lines, columns=columns, dtype=str).fillna("")
-    return save_figure(kind.draw(figure, shown), frame, out)
+    panels = tuple(replace(panel, label=titles.get(panel.id, panel.label)) for panel in figure.panels)
+    return save_figure(kind.draw(replace(figure, panels=panels), shown), frame, out)
 
 
 def _shared(panel: Panel, record: RunRecord) -> dict[str, str]:

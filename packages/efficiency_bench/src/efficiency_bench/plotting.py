@@ -28,7 +28,8 @@ STYLE: Any = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, 
 def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
     """Every series as measured, and where the thesis prints numbers those too, with hollow markers.
 
-    A point is drawn where both its coordinates are known; what it costs is written beside it.
+    A point is drawn where both its coordinates are known; what it costs is written beside it. A series that asks for another
+    data set than its experiment's own, for which something may stand in, has the data it read in the legend.
 
     Raises:
         WorkError: not a single point has both coordinates.
@@ -37,12 +38,14 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
     columns = figure.points.metrics
     canvas, axes = _canvas(6.4, 4.4)
     drawn = 0
+    replaced = {row.keys["series"] for row in figure.points.rows if any(measure.data for measure in row.measures)}
     for number, (label, part) in enumerate(frame.groupby("series", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
         measured = part[(part[figure.x] != "") & (part[figure.y] != "")]
         printed = part[(part[f"{figure.x}_reported"] != "") & (part[f"{figure.y}_reported"] != "")]
         drawn += len(measured) + len(printed)
         if len(measured):
+            sets = ", ".join(dict.fromkeys(measured["dataset"]))
             x, y = _numbers(measured[figure.x]), _numbers(measured[figure.y])
             axes.errorbar(
                 x,
@@ -51,7 +54,7 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
                 yerr=_numbers(measured[f"{figure.y}_std"]),
                 marker="o",
                 color=colour,
-                label=str(label),
+                label=f"{label!s}: {sets}" if label in replaced else str(label),
                 capsize=2,
             )
         if len(printed):

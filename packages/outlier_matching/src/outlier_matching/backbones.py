@@ -18,7 +18,7 @@ class FiveLayers(nn.Sequential):
     """Convolutions conv1 to conv5 with what lies between them, as torchvision numbers AlexNet's.
 
     Args:
-        layers: AlexNet's or :func:`_small`'s.
+        layers: AlexNet's or :func:`_small`'s; batch norm, where there is any, follows its convolution.
         pool: side of the map that the last layers see.
     """
 
@@ -36,12 +36,16 @@ class FiveLayers(nn.Sequential):
         """Convolution ``number``, from 1."""
         return [layer for layer in self.features if isinstance(layer, nn.Conv2d)][number - 1]
 
+    def before(self, number: int) -> nn.Sequential:
+        """The layers before convolution ``number``."""
+        return self.features[: list(self.features).index(self.conv(number))]
+
 
 def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
     """A backbone with random weights, and the length of its vectors.
 
     Args:
-        name: ``alexnet``, ``small``, or a classifier of torchvision.
+        name: ``alexnet``, ``small``, ``small_bn``, or a classifier of torchvision.
         size: height and width of its images.
 
     Raises:
@@ -57,10 +61,12 @@ def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
 
 
 def _build(name: str) -> nn.Module:
-    if name == "small":
-        return FiveLayers(_small(), 4)
+    if name in ("small", "small_bn"):
+        return FiveLayers(_small(norm=name == "small_bn"), 4)
     if name not in list_models(module=_torchvision()):
-        raise UsageError(f"backbone must be 'small' or a classifier of torchvision such as alexnet, got {name!r}")
+        raise UsageError(
+            f"backbone must be small, small_bn or a classifier of torchvision such as alexnet, got {name!r}"
+        )
     if name == "alexnet":
         return FiveLayers(_alexnet(), 6)
     network: nn.Module = get_model(name, weights=None)
@@ -89,14 +95,14 @@ def _alexnet() -> nn.Sequential:
     return layers
 
 
-def _small() -> nn.Sequential:
-    """AlexNet's order of layers for images a quarter as wide; without normalisation, as AlexNet."""
+def _small(norm: bool) -> nn.Sequential:
+    """AlexNet's order of layers for images a quarter as wide; without normalisation, as AlexNet, or with batch norm."""
 
-    def conv(into: int, out: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    def conv(into: int, out: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
         layer = nn.Conv2d(into, out, kernel, stride, kernel // 2)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # there is one
-        return layer, nn.ReLU(inplace=True)
+        return (layer, *((nn.BatchNorm2d(out),) if norm else ()), nn.ReLU(inplace=True))
 
     return nn.Sequential(
         *conv(3, 32, 5, 2),

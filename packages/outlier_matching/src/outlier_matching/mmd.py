@@ -225,10 +225,10 @@ def _distances(s: Tensor, t: Tensor, estimator: Estimator) -> Tensor:
 
 
 class _FourDistances(torch.autograd.Function):
-    # s and t (pairs, 2, d). Each difference is made, summed and dropped while it is in the cache. The gradient of a weighted
-    # sum of squared distances is twice the weights' graph Laplacian times the points: two products that write it in place,
-    # where autograd's own way keeps and fills several times the memory of the features, which takes longer than the
-    # arithmetic. It has no root of 0 in it, and is itself differentiable.
+    # s and t (pairs, 2, d). Each difference is made, summed and dropped while it is in the cache. The gradient of a
+    # weighted sum of squared distances is twice the weights' graph Laplacian times the points: two products that write
+    # it in place, where autograd's own way keeps and fills several times the memory of the features, which takes longer
+    # than the arithmetic. It has no root of 0 in it, and is itself differentiable.
 
     @staticmethod
     def forward(s: Tensor, t: Tensor) -> Tensor:
@@ -257,7 +257,8 @@ def _mean_h(distances: Tensor, sigma: Tensor, kernels: Kernels, weights: Tensor 
     every = bandwidths(middle, _COUNTS[kernels])[:, None, None, :]
     k = torch.exp(-distances[..., None] / every)
     k = k.mean(3) if kernels == "thesis" else k.sum(3)
-    h = k[:, 0] + k[:, 1] - k[:, 2] - k[:, 3]
+    within, across = k.view(len(k), 2, 2, -1).unbind(1)
+    h = (within - across).sum(1)
     return (h if weights is None else h * weights.to(h)).mean(1).sum()
 
 

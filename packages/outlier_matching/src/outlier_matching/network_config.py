@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["FIVE_LAYERS", "NetworkConfig"]
 
-FIVE_LAYERS = ("alexnet", "small")
+FIVE_LAYERS = ("alexnet", "small", "small_bn")
 """Backbones of five convolutions, conv1 to conv5, of which ``trained="thesis"`` can name some."""
 
 
@@ -16,13 +16,15 @@ class NetworkConfig:
     """The model. Defaults are the thesis's AlexNet, with torchvision's layers."""
 
     backbone: str = "alexnet"
-    """``alexnet``, ``small`` (five convolutions for images of 32 to 64 pixels), or any classifier of torchvision by name."""
+    """``alexnet``, ``small`` (its order of layers for images of 32 to 64 pixels), ``small_bn`` (and batch norm, with which it
+    learns faster from random weights), or any classifier of torchvision by name."""
     embedding: int = 1000
     """Numbers that describe an image: outputs of fc8."""
     width: int = 4096
     """Outputs of fc6 and of fc7."""
     dropout: float = 0.5
-    """Dropout after fc6 and after fc7."""
+    """Dropout after fc6 and after fc7. With random weights to start from, any of it can keep all pairs at the same distance,
+    where the contrastive loss is an eighth of the squared margin: 0 is then the better choice."""
     trained: Literal["thesis", "fc", "all"] = "thesis"
     """Layers that are trained: ``thesis`` conv4 to fc8 (of the backbones that have them), ``fc`` fc6 to fc8, or all."""
     start: Literal["pretrained", "random_heads"] = "pretrained"

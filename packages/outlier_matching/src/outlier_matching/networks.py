@@ -73,19 +73,18 @@ class MatchingNetwork(nn.Module):
         """Whether the entry ``name`` of the state is of a layer that is trained."""
         if self.config.trained == "all" or not name.startswith("backbone."):
             return True
-        return self.config.trained == "thesis" and any(name.startswith(prefix) for prefix in self._last_convolutions())
-
-    def _last_convolutions(self) -> list[str]:
-        five = self.backbone
-        assert isinstance(five, FiveLayers)  # NetworkConfig refuses "thesis" for any other
-        last = {five.conv(4), five.conv(5)}
-        return [f"backbone.{name}." for name, layer in five.named_modules() if layer in last]
+        if not isinstance(self.backbone, FiveLayers) or self.config.trained == "fc":
+            return False
+        frozen = len(self.backbone.before(4))
+        return int(name.split(".")[2]) >= frozen  # backbone.features.<place>.weight
 
     def train(self, mode: bool = True) -> MatchingNetwork:
-        """Set the mode; a backbone that is not trained at all keeps its batch norm's statistics and has no dropout."""
+        """Set the mode; layers that are not trained keep their batch norm's statistics and have no dropout."""
         super().train(mode)
         if self.config.trained == "fc":
             self.backbone.eval()
+        elif self.config.trained == "thesis" and isinstance(self.backbone, FiveLayers):
+            self.backbone.before(4).eval()
         return self
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -114,8 +113,8 @@ def build_network(config: NetworkConfig, weights: str | None = None) -> Matching
     """A network with random weights, or with pretrained ones.
 
     Layers that start from random are drawn from torch's default generator: fc6 to fc8, and with ``random_heads`` the
-    trained convolutions, after Glorot with biases of zero (the author's), those of ``small`` after He, those of other
-    backbones as torchvision draws them.
+    trained convolutions, after Glorot with biases of zero (the author's), those of ``small`` and ``small_bn`` after He,
+    those of other backbones as torchvision draws them.
 
     Args:
         config: its layers, and which of the pretrained weights to take (``start``).

@@ -71,8 +71,8 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _named(backbone: str, weights: str) -> Mapping[str, Tensor]:
-    if backbone == "small":
-        raise UsageError(f"weights of small must be a file (NAME.pt), got {weights!r}")
+    if backbone.startswith("small"):
+        raise UsageError(f"weights of {backbone} must be a file (NAME.pt), got {weights!r}")
     known = {entry.name: entry for entry in get_model_weights(backbone)}
     if weights not in known:
         names = ", ".join(known)
