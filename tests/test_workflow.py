@@ -169,7 +169,9 @@ def test_figures_hold_only_numbers_of_the_text() -> None:
 
 
 def _generator(folder: str) -> str:
-    return "move4mnist" if folder.startswith("move4mnist") else "moving-digits"
+    generated = DATA_SETS[folder.partition("-")[0]].generated
+    assert generated is not None
+    return generated.generator
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
