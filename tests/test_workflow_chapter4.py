@@ -133,10 +133,15 @@ def test_real_sets_are_read_in_their_own_layout(tmp_path: Path) -> None:
         assert (how.package, how.format, how.root, how.split) == ("outlier_matching", kind, name, "test")
     found = matching(runs(["table4_3"], preset, str(tmp_path)))
     backbones = {run.data["shape"]: run.settings["backbone"] for run in found.values()}
-    assert backbones == {"shape-drawn": "small", "office31-office31": "alexnet", "pitts_cyclegan-pittsburgh": "alexnet"}
+    assert backbones == {
+        "shape-drawn": "small_bn",
+        "office31-office31": "alexnet",
+        "pitts_cyclegan-pittsburgh": "alexnet",
+    }
     real = next(run.settings for run in found.values() if run.data["shape"] == "office31-office31")
     assert (real["weights"], real["trained"], real["image_size"]) == ("IMAGENET1K_V1", "thesis", 227)
-    assert (real["epochs"], real["warmup_epochs"], real["batch"]) == (40, 0, 64), "the release's"
+    assert (real["epochs"], real["warmup_epochs"], real["batch"], real["dropout"]) == (40, 0, 64, 0.5), "the release's"
+    assert (real["learning_rate"], real["head_learning_rate"], real["gamma"], real["eta"]) == (0.0001, 0.001, 1.0, 1.5)
 
 
 def test_the_smallest_preset_runs_every_method_once() -> None:

@@ -19,7 +19,7 @@ from efficiency_bench.settings import build_settings
 from synthetic_datasets import build, get_generator
 
 TINY = {
-    "image_size": 32, "embedding": 16, "width": 32, "epochs": 2, "steps": 3, "batch": 8, "learning_rate": 0.001,
+    "image_size": 32, "embedding": 16, "width": 32, "epochs": 2, "steps": 3, "batch": 8,
     "gaussians": 2, "descriptor": 8,
 }  # fmt: skip
 MAPS = ("map_ts", "map_ss", "map_tt", "map_ts_inliers", "map_ts_charged", "map_ts_author")

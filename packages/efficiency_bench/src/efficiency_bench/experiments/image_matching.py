@@ -37,8 +37,9 @@ PICTURE = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """The method and its training. Sizes are Shape's own; the thesis starts from a pretrained AlexNet at 227 pixels, which a
-    real data set brings with preset paper. Where the thesis gives no number it is the author's release's."""
+    """The method and its training. The thesis starts from a pretrained AlexNet at 227 pixels, which real data sets bring; the
+    default is a small network from scratch at Shape's own size, which learns nothing with the thesis's dropout and little
+    without batch normalisation. Where the thesis gives no number for a loss it is the author's release's."""
 
     method: Literal["sift_fv", "siamese", "siamese_da", "da_outlier_detection"] = "da_outlier_detection"
     """SIFT with Fisher vectors, contrastive loss alone, with MK-MMD (SiameseDA; with outliers in the target SiameseDAOut), or
@@ -48,16 +49,16 @@ class Settings:
     front: Literal["none", "isolation_forest", "one_class_svm"] = "none"
     """What takes outliers out of the target before siamese_da is trained, and out of the queries: a detector on the features
     of a Siamese network."""
-    backbone: str = "small"
-    """small, alexnet, or a classifier of torchvision by name."""
+    backbone: str = "small_bn"
+    """small, small_bn (with batch normalisation), alexnet, or a classifier of torchvision by name."""
     image_size: int = 64
     """Side of the square the network sees in pixels."""
     embedding: int = 1000
     """Numbers that describe an image: outputs of fc8."""
     width: int = 4096
     """Outputs of fc6 and fc7."""
-    dropout: float = 0.5
-    """Dropout after them."""
+    dropout: float = 0.0
+    """Dropout after them; 0.5 in thesis and release."""
     weights: str = ""
     """torchvision's weights, for example IMAGENET1K_V1, or a file; empty trains from scratch."""
     start: Literal["pretrained", "random_heads"] = "pretrained"
@@ -72,8 +73,8 @@ class Settings:
     """The first epochs, with the contrastive loss alone, for networks from scratch; the thesis's has weights and none."""
     batch: int = 64
     """Pairs of source images of a step, half of them matching, and target images."""
-    learning_rate: float = 0.0001
-    """Of Adam, for all layers but fc8."""
+    learning_rate: float = 0.001
+    """Of Adam, for all layers but fc8; 0.0001 in the release."""
     head_learning_rate: float = 0.001
     """Of Adam, for fc8."""
     kernels: Literal["thesis", "author"] = "thesis"
