@@ -53,15 +53,7 @@ def initial_sets(target: Tensor, source: Tensor, chunk: int = 1024) -> PseudoSet
     Raises:
         ValueError: for other shapes.
     """
-    if (
-        target.dim() != 2
-        or source.dim() != 2
-        or target.shape[1] != source.shape[1]
-        or len(target) < 2
-        or not len(source)
-    ):
-        got = f"{tuple(target.shape)} and {tuple(source.shape)}"
-        raise ValueError(f"a target (n, d), n at least 2, and a source (m, d), m at least 1, are needed, got {got}")
+    _check_features(target, source)
     order = mean_distances(target, source, chunk).sort(stable=True).indices
     half = (len(target) + 1) // 2
     weights = torch.full((len(target),), _START[1], device=target.device)
@@ -160,15 +152,7 @@ def reference_features(
     Raises:
         ValueError: for shapes that do not fit or K below 1.
     """
-    if (
-        target.dim() != 2
-        or source.dim() != 2
-        or target.shape[1] != source.shape[1]
-        or len(target) < 2
-        or not len(source)
-    ):
-        got = f"{tuple(target.shape)} and {tuple(source.shape)}"
-        raise ValueError(f"a target (n, d), n at least 2, and a source (m, d), m at least 1, are needed, got {got}")
+    _check_features(target, source)
     if len(sets.weights) != len(target):
         raise ValueError(f"sets of {len(sets.weights)} target samples do not fit features {tuple(target.shape)}")
     if references is not None and references < 1:
@@ -184,3 +168,15 @@ def _drawn(size: int, count: int, generator: torch.Generator | None) -> Tensor:
     if generator is not None:
         return torch.randint(size, (count,), generator=generator)
     return torch.arange(count) * size // count
+
+
+def _check_features(target: Tensor, source: Tensor) -> None:
+    if (
+        target.dim() != 2
+        or source.dim() != 2
+        or target.shape[1] != source.shape[1]
+        or len(target) < 2
+        or not len(source)
+    ):
+        got = f"{tuple(target.shape)} and {tuple(source.shape)}"
+        raise ValueError(f"a target (n, d), n at least 2, and a source (m, d), m at least 1, are needed, got {got}")

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ..data_files import split_files
-from ..drawn import Pictures, Series
+from ..drawn import Series
 from ..index import load_index, open_fold
 from ..records import Metric
 from .base import Context, Experiment, Outcome, checking
+from .matching_examples import Domains, examples
 
 if TYPE_CHECKING:
     from outlier_matching.evaluation import Describe, Detect, Detected
@@ -29,10 +30,6 @@ DATA = "shape"
 """The data set that is read unless a table's row names another."""
 SOURCE, TARGET = 0, 1
 """Domains that are matched, in any set."""
-PICTURES = 8
-"""Images in a row of figure 4.3."""
-PICTURE = 64
-"""Pixels of their sides."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +112,6 @@ class Settings:
             raise ValueError(
                 f"outlier_share must be at most 0.5, the method's assumption (4.4.2), got {self.outlier_share}"
             )
-
-
-@dataclass(frozen=True)
-class Domains:
-    """Both domains of a split."""
-
-    source: Selection
-    """Without the images of classes that make outliers of the target."""
-    target: Selection
-    """With its share of outliers."""
 
 
 @dataclass(frozen=True)
@@ -374,40 +361,6 @@ def network_details(settings: Settings, trained: Trained, seed: int) -> dict[str
         "losses": [{name: round(value, 6) for name, value in asdict(epoch).items()} for epoch in trained.losses],
         "s_per_epoch": round(trained.seconds_per_epoch, 3),
     }
-
-
-def examples(test: Domains, seed: int) -> Pictures:
-    """Source images, target images of the same classes below them, and outliers of the target, drawn evenly."""
-    from outlier_matching.images import resized
-
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, 3)))
-    source, target = test.source, test.target
-    inliers = np.where(target.outliers, -1, target.labels)
-    shared = np.intersect1d(np.unique(source.labels[source.labels >= 0]), np.unique(inliers[inliers >= 0]))
-    classes = np.sort(rng.permutation(shared)[:PICTURES])
-    rows = [
-        ("source", source, [int(rng.choice(np.flatnonzero(source.labels == label))) for label in classes]),
-        ("target", target, [int(rng.choice(np.flatnonzero(inliers == label))) for label in classes]),
-        ("target, outliers", target, rng.permutation(np.flatnonzero(target.outliers))[:PICTURES].tolist()),
-    ]
-    names = source.facts.class_names
-    return Pictures.of(
-        [
-            (
-                name,
-                [
-                    (
-                        int(images.indices[at]),
-                        names[images.labels[at]] if images.labels[at] >= 0 else "",
-                        resized(images.image(at), PICTURE).permute(1, 2, 0).numpy(),
-                    )
-                    for at in chosen
-                ],
-            )
-            for name, images, chosen in rows
-            if chosen
-        ]
-    )
 
 
 def _f1(called: Tensor, truth: Tensor) -> float:
