@@ -1,5 +1,6 @@
 # Set-up and the commands of every day. Everything here is safe to repeat.
 #   make table2_4     set up if needed, then build results/table2_4.csv (any table: make tableC_N)
+#   make text5_4      what the thesis prints in the text of a section
 #   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
 #   make test         set up if needed, then run the whole test suite
 # PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from, JOBS how many test files
@@ -11,7 +12,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
-PROJECTS := datasets packages/location_anticipation packages/full_video packages/outlier_matching packages/efficiency_bench
+PROJECTS := datasets packages/location_anticipation packages/full_video packages/outlier_matching packages/weight_align \
+	packages/efficiency_bench
 # What belongs to another environment must not leak into this one.
 RUN := env -u PYTHONPATH PATH="$(BIN):$$PATH"
 
@@ -31,6 +33,9 @@ $(READY): requirements.txt $(PROJECTS:%=%/pyproject.toml)
 table%: setup
 	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
 
+text%: setup
+	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
+
 fig%: setup
 	$(RUN) snakemake results/$@.svg --config preset=$(PRESET)
 
@@ -41,7 +46,7 @@ test: setup
 # are not slow).
 test-packages: setup
 	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation packages/full_video \
-		packages/outlier_matching
+		packages/outlier_matching packages/weight_align
 
 benchmarks: setup
 	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST)
@@ -49,7 +54,7 @@ benchmarks: setup
 lint: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy datasets/src packages/location_anticipation/src packages/full_video/src packages/outlier_matching/src packages/efficiency_bench/src
+	$(RUN) mypy datasets/src packages/location_anticipation/src packages/full_video/src packages/outlier_matching/src packages/weight_align/src packages/efficiency_bench/src
 	$(RUN) snakefmt --check Snakefile workflows/rules
 	$(RUN) snakemake --lint
 

@@ -176,7 +176,9 @@ def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixtu
 
 
 def test_unknown_generator_by_name() -> None:
-    with pytest.raises(InputError, match="no generator is named 'cubes'; available: move4mnist, moving-digits, "):
+    with pytest.raises(
+        InputError, match="no generator is named 'cubes'; available: coloured-shapes, move4mnist, moving-digits, "
+    ):
         get("cubes")
 
 

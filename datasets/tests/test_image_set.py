@@ -139,6 +139,16 @@ def test_a_sheet_of_any_domains(tmp_path: Path, count: int, domains: int, names:
     assert 800 < sheet.width < 1500 and sheet.height > 3 * 50
 
 
+def test_a_sheet_of_a_set_with_one_domain_does_not_call_it_source(tmp_path: Path) -> None:
+    """Where a set has two domains by its own account, and a file images of one, the sheet says which."""
+    strips = {}
+    for names in (("only",), ("here", "there")):
+        with ImageSetFile(written(tmp_path / f"{len(names)}.h5", 30, 1, names)) as file:
+            strips[len(names)] = np.asarray(contact_sheet(file))[16 + 84 - 20 : 16 + 84, 16 + 158 :]
+    assert len(np.unique(strips[1])) < len(np.unique(strips[2]))
+    assert (strips[1] == strips[1][0, 0]).all()
+
+
 def test_a_sheet_of_outliers_alone(tmp_path: Path) -> None:
     with h5py.File(written(tmp_path / "x.h5"), "r+") as file:
         file["label"][:], file["outlier"][:] = -1, True

@@ -61,6 +61,28 @@ def test_without_outlier_classes_all_classes_are_in_every_domain(three: dict[str
         assert np.bincount(three["label"][three["domain"] == domain]).tolist() == [4] * 31
 
 
+def test_domains_of_office_31_s_sizes() -> None:
+    """Three domains of 31 classes each, for training on one and testing on the others."""
+    config = ObjectsConfig(
+        train=349, test=62, domains=("amazon", "dslr", "webcam"), domain_sizes=(2817, 498, 795), outlier_classes=()
+    )
+    assert config.domain_counts("train") == [239, 42, 68] and sum(config.domain_counts("test")) == 62
+    arrays = arrays_of(config, "train")
+    assert arrays["domain"].tolist() == [0] * 239 + [1] * 42 + [2] * 68 and not arrays["outlier"].any()
+    for number, count in enumerate((239, 42, 68)):
+        classes = np.bincount(arrays["label"][arrays["domain"] == number], minlength=31)
+        assert classes.sum() == count and classes.max() - classes.min() <= 1 and classes.min() > 0
+    assert (arrays["desk"] == -1).tolist() == (arrays["domain"] == 0).tolist()
+    text = "\n".join(notes(config))
+    assert "that it has" in text and "2,817" not in text and "2,817" in "\n".join(notes(ObjectsConfig()))
+
+
+def test_equal_sizes_are_the_default() -> None:
+    for train in (372, 100, 7):
+        plain, equal = (ObjectsConfig(train=train, domain_sizes=sizes) for sizes in ((), (5, 5)))
+        assert plain.domain_counts("train") == equal.domain_counts("train") == [-(-train // 2), train // 2]
+
+
 def test_the_command_line_can_say_none() -> None:
     assert ObjectsConfig(outlier_classes=("none",)) == ObjectsConfig(outlier_classes=())
 
@@ -183,6 +205,8 @@ def test_larger_pictures_show_the_same_view(three: dict[str, NDArray[Any]]) -> N
         ({"domains": ("dslr", "phone")}, "domains: 'phone' is unknown; any of dslr, amazon, webcam"),
         ({"domains": ("dslr", "dslr")}, "domains: dslr, dslr names one twice"),
         ({"domains": ()}, "domains: expected at least one of dslr"),
+        ({"domain_sizes": (3,)}, "domain_sizes: expected 1 or more for each of dslr, amazon, got 3"),
+        ({"domain_sizes": (3, 0)}, "domain_sizes: expected 1 or more for each of dslr, amazon, got 3, 0"),
         ({"outlier_classes": ("scissors", "none")}, "outlier_classes: 'none' is unknown"),
         ({"outlier_classes": CLASS_NAMES}, "all 31 classes, so none is left for the source"),
         ({"outlier_share": -0.1}, "outlier_share: expected 0 to 1, got -0.1"),

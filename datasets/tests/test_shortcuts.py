@@ -9,6 +9,7 @@ from synthetic_datasets.shortcuts import (
     nearest_centroid_accuracy,
     seen_motion,
     segment_centres,
+    told_by,
 )
 
 
@@ -31,8 +32,15 @@ def test_nearest_centroid_reaches_the_best_there_is_for_shifted_squares() -> Non
 
 
 def test_nearest_centroid_needs_two_of_each() -> None:
-    with pytest.raises(ValueError, match="at least two videos of every class"):
+    with pytest.raises(ValueError, match="at least two samples of every class"):
         nearest_centroid_accuracy(np.zeros((3, 1)), [0, 0, 1])
+
+
+def test_told_by_is_of_each_feature_alone() -> None:
+    labels = np.arange(300) % 3
+    features = {"class": labels, "nothing": np.zeros((300, 2))}
+    assert told_by(features, labels) == {"told_by_class": 1, "told_by_nothing": pytest.approx(1 / 3)}
+    assert told_by(features, np.arange(300)) == {} == told_by({"nothing": []}, [])
 
 
 def test_segment_centres() -> None:

@@ -15,8 +15,8 @@ from efficiency_bench.devices import resolve_device
 from efficiency_bench.documents import check_document
 from efficiency_bench.errors import UsageError
 from efficiency_bench.figures import figure_runs, find_figures
-from efficiency_bench.plan import runs_needed
-from efficiency_bench.presets import find_preset
+from efficiency_bench.plan import runs_needed, with_starts
+from efficiency_bench.presets import check_targets, find_preset
 from efficiency_bench.settings import format_assignments
 from efficiency_bench.sources import imported_modules
 from efficiency_bench.tables import find_tables
@@ -89,7 +89,17 @@ def run_options(run):
         for file, root in FOLDERS[folder].roots.items()
         for text in ("--images", f"{name}/{file.partition('.')[0]}={root}")
     ]
-    return [*settings, *data, *images, "--seed", str(run.seed)]
+    start = ["--start", record_of(run.start)] if run.start else []
+    return [*settings, *data, *images, *start, "--seed", str(run.seed)]
+
+
+def record_of(run):
+    return f"{RESULTS}/runs/{run.run_id}.json"
+
+
+def run_start(run):
+    """The record of the run whose network this one starts from."""
+    return [record_of(run.start)] if run.start else []
 
 
 def index_options(how):
@@ -105,7 +115,18 @@ def index_options(how):
         for assignment in format_assignments(fold)
         for text in ("--fold", assignment)
     ]
-    return ["--package", how.package, "--split", how.split, *options, *folds]
+    called = [
+        text
+        for option, value in (("--name", how.name), ("--source", how.source))
+        if value
+        for text in (option, value)
+    ]
+    return [
+        *("--package", how.package, "--split", how.split),
+        *called,
+        *options,
+        *folds,
+    ]
 
 
 def folder_options(names):
@@ -130,7 +151,7 @@ def table_named(name):
 
 def table_records(name):
     return [
-        f"{RESULTS}/runs/{run.run_id}.json"
+        record_of(run)
         for run in runs_needed([table_named(name)], PRESET, DATA_FOLDERS)
     ]
 
@@ -143,7 +164,7 @@ def figure_named(name):
 
 def figure_records(name):
     return [
-        f"{RESULTS}/runs/{run.run_id}.json"
+        record_of(run)
         for run in figure_runs([figure_named(name)], PRESET, DATA_FOLDERS)
     ]
 
@@ -172,6 +193,7 @@ try:
     )
     TABLES = find_tables(Path("workflows/tables"))
     FIGURES = find_figures(Path("workflows/figures"))
+    check_targets(PRESET, [*TABLES, *FIGURES])
     if config["data_root"] and not Path(config["data_root"]).is_dir():
         raise UsageError(
             f"data_root: {config['data_root']} is no folder; name one that exists, or none"
@@ -181,9 +203,11 @@ try:
     DATA_FOLDERS = {name: variant.folder for name, variant in VARIANTS.items()}
     RUNS = {
         run.run_id: run
-        for run in (
-            *runs_needed(TABLES.values(), PRESET, DATA_FOLDERS),
-            *figure_runs(FIGURES.values(), PRESET, DATA_FOLDERS),
+        for run in with_starts(
+            [
+                *runs_needed(TABLES.values(), PRESET, DATA_FOLDERS),
+                *figure_runs(FIGURES.values(), PRESET, DATA_FOLDERS),
+            ]
         )
     }
 except UsageError as error:

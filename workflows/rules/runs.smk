@@ -6,6 +6,7 @@ rule train:
     input:
         data=lambda wildcards: run_data(run_named(wildcards.run_id)),
         sources=lambda wildcards: run_sources(run_named(wildcards.run_id)),
+        start=lambda wildcards: run_start(run_named(wildcards.run_id)),
     output:
         f"{RESULTS}/runs/{{run_id}}.json",
     log:
@@ -32,6 +33,7 @@ rule measure:
     input:
         data=lambda wildcards: run_data(run_named(wildcards.run_id)),
         sources=lambda wildcards: run_sources(run_named(wildcards.run_id)),
+        start=lambda wildcards: run_start(run_named(wildcards.run_id)),
     output:
         f"{RESULTS}/runs/{{run_id}}.json",
     log:

@@ -1,4 +1,4 @@
-# A table is its YAML file and the records of its runs.
+# A table, or what a text says in numbers, is its YAML file and the records of its runs.
 
 
 rule tabulate:
@@ -13,7 +13,7 @@ rule tabulate:
     log:
         f"{RESULTS}/logs/tabulate/{{table}}.log",
     wildcard_constraints:
-        table=r"table\d+_\d+",
+        table=r"(table|text)\d+_\d+",
     conda:
         "../../environment.yml"
     params:

@@ -73,6 +73,8 @@ class _Column:
 
     def __init__(self, array: h5py.Dataset) -> None:
         self._array = array
+        # Kept, as asking HDF5 for them takes longer than to store a number.
+        self._rows, self._count = array.chunks[0], len(array)
         self._first = 0
         self._held: list[NDArray[Any]] = []
 
@@ -80,7 +82,7 @@ class _Column:
         """Take in the next sample's values; the chunk is written with its last sample."""
         self._held.append(values)
         end = self._first + len(self._held)
-        if len(self._held) == self._array.chunks[0] or end == len(self._array):
+        if len(self._held) == self._rows or end == self._count:
             self._array[self._first : end] = np.stack(self._held)
             self._first, self._held = end, []
 

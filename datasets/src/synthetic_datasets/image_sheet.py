@@ -43,7 +43,9 @@ def image_sheet(file: SampleFile) -> Image.Image:
     bottom = top + len(classes) * cell[1] + 2 * GAP
     for place, number in enumerate(domains):
         at = left + place * wide
-        draw.text((at, top - 6), _domain_name(facts, number), FAINT, font(12), anchor="ls")
+        # A set that says itself that it has but one domain has no source and no target.
+        if len(facts.get("domain_names", (SOURCE, TARGET))) > 1:
+            draw.text((at, top - 6), _domain_name(facts, number), FAINT, font(12), anchor="ls")
         here = domain == number
         for row, value in enumerate(classes):
             _row(

@@ -1,14 +1,15 @@
 """Objects: 31 kinds of drawn things in three domains, in the place of Office-31 where that is not at hand.
 
 The experiments on Office-31 (X. Liu, Efficiency in Deep Learning, TU Delft, 2024, section 4.5.1) match sharp photos of things
-(dslr) with product pictures before white (amazon), and two classes, speaker and scissors, are outliers of the target. This
-set asks the same with drawings of things of the same 31 names, through a third domain (webcam) for further experiments. It
-is no substitute for photos: what is measured on it is called by its own name.
+(dslr) with product pictures before white (amazon), and two classes, speaker and scissors, are outliers of the target. Those
+of section 5.4.4 train on one of three domains and test on the two others, webcam among them, without outliers. This set
+asks the same with drawings of things of the same 31 names. It is no substitute for photos: what is measured on it is called
+by its own name.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,11 +39,16 @@ class ObjectsConfig:
     """
 
     seed: Annotated[int, "Seed of the whole data set."] = 0
-    train: Annotated[int, "Images in the train split, one domain after the other, of equal size."] = 3_100
+    train: Annotated[int, "Images in the train split, one domain after the other."] = 3_100
     test: Annotated[int, "Images in the test split."] = 1_240
     domains: Annotated[
         tuple[str, ...], "Domains, of dslr, amazon and webcam: the first is the source, the second the target."
     ] = ("dslr", "amazon")
+    domain_sizes: Annotated[
+        tuple[int, ...],
+        "Numbers that the images of the domains, in their order, are in proportion to; none: as many of every domain. "
+        "Office-31's of amazon, dslr and webcam are 2817 498 795.",
+    ] = ()
     outlier_classes: Annotated[
         tuple[str, ...],
         "Classes that are absent from the source and outliers of every other domain; none: all 31 are in every domain.",
@@ -72,14 +78,16 @@ class ObjectsConfig:
                 raise InputError(f"{name}: {', '.join(given)} names one twice")
         if not self.domains:
             raise InputError(f"domains: expected at least one of {', '.join(SCENES)}")
+        if self.domain_sizes and (len(self.domain_sizes) != len(self.domains) or min(self.domain_sizes) < 1):
+            given = ", ".join(map(str, self.domain_sizes))
+            raise InputError(f"domain_sizes: expected 1 or more for each of {', '.join(self.domains)}, got {given}")
         if len(self.outlier_classes) == len(THINGS):
             raise InputError(f"outlier_classes: all {len(THINGS)} classes, so none is left for the source")
 
     def domain_counts(self, split: str) -> list[int]:
-        """Images of every domain in a split: equal numbers, but for rounding."""
-        count, parts = int(getattr(self, split)), len(self.domains)
-        ends = [rounded(count * number / parts) for number in range(parts + 1)]
-        return [end - start for start, end in pairwise(ends)]
+        """Images of every domain in a split: equal numbers, or in proportion to ``domain_sizes``, but for rounding."""
+        count, ends = int(getattr(self, split)), [0, *accumulate(self.domain_sizes or (1,) * len(self.domains))]
+        return [end - start for start, end in pairwise(rounded(count * end / ends[-1]) for end in ends)]
 
     def classes(self, outlier: bool) -> list[int]:
         """Numbers of the classes that are outliers, or of the others."""
@@ -160,8 +168,15 @@ def notes(config: ObjectsConfig) -> list[str]:
         "Within a class, proportions, parts and colours vary, the way it is drawn does not: classes are easier to tell than "
         "photos of them.",
         "Colours are drawn from one list for things of all classes, so colour tells no class.",
-        "Domains have equally many images of every class; Office-31's have not (2,817 amazon, 498 dslr, 795 webcam).",
     ]
+    if config.domain_sizes:
+        lines.append(
+            "Every domain has equally many images of every class that it has, but for rounding; Office-31's have not."
+        )
+    else:
+        lines.append(
+            "Domains have equally many images of every class; Office-31's have not (2,817 amazon, 498 dslr, 795 webcam)."
+        )
     if config.outlier_classes:
         lines.append(
             f"{', '.join(config.outlier_classes)} are absent from {config.domains[0]} and outliers of the other domains; they "
@@ -173,7 +188,7 @@ def notes(config: ObjectsConfig) -> list[str]:
 GENERATOR = Generator(
     name="objects",
     title="Objects",
-    version="1.0.0",
+    version="1.1.0",
     summary="Images of drawn things of 31 classes: on a desk (dslr), before white (amazon), through a webcam.",
     reference="X. Liu, Efficiency in Deep Learning, dissertation, TU Delft, 2024, section 4.5.1 (in place of Office-31)",
     file_format="image-set",

@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .errors import InputError
+
 
 def add_options(group: argparse._ArgumentGroup, config_type: type[Any]) -> None:
     """An argument for every field, whose type is ``Annotated`` with a sentence for its help."""
@@ -22,6 +24,19 @@ def config_from(options: argparse.Namespace, config_type: type[Any]) -> Any:
     """The dataclass that the arguments ask for."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(config_type)}
     return config_type(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
+    """Make sure that numbers of a configuration are in their range, name -> least and largest (None: any).
+
+    Raises:
+        InputError: one is not.
+    """
+    for name, (least, largest) in ranges.items():
+        value = getattr(config, name)
+        if not (least <= value and (largest is None or value <= largest)):
+            expected = f"at least {least:g}" if largest is None else f"{least:g} to {largest:g}"
+            raise InputError(f"{name}: expected {expected}, got {value}")
 
 
 def _argument_type(name: str, hint: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Shape draws: seven geometric shapes, and letters and digits as a pen writes them."""
+"""What is drawn of lines or filled: geometric shapes, and letters and digits as a pen writes them."""
 
 import math
 
@@ -29,6 +29,14 @@ def _cross(half: float) -> Drawing:
     return _polygon(*corners)
 
 
+def _crescent(opening: float, middle: float) -> Drawing:
+    """A moon, open to the right by ``opening`` degrees either way; its inner arc has its middle at ``middle``."""
+    tip = np.array((math.cos(math.radians(opening)), math.sin(math.radians(opening))))
+    inner = float(np.hypot(tip[0] - middle, tip[1]))
+    turn = math.degrees(math.atan2(tip[1], tip[0] - middle))
+    return Drawing((*arc((0, 0), (1, 1), opening, 360 - opening), *arc((middle, 0), (inner, inner), 360 - turn, turn)))
+
+
 SHAPES: dict[str, Drawing] = {
     "circle": Drawing(arc((0, 0), (1, 1), 0, 360)),
     "ellipse": Drawing(arc((0, 0), (1, 0.5), 0, 360)),
@@ -38,7 +46,16 @@ SHAPES: dict[str, Drawing] = {
     "star": _polygon(*_on_circle(10, 1, 0.42)),
     "cross": _cross(0.3),
 }
-"""Each inside the unit circle, upright; the semicircle's circle is the unit circle, its middle the origin."""
+"""Each inside the unit circle, upright; the semicircle's circle is the unit circle, its middle the origin. Shape draws them."""
+
+FURTHER_SHAPES: dict[str, Drawing] = {
+    "pentagon": _polygon(*_on_circle(5, 1)),
+    "crescent": _crescent(50, 0.55),
+    "arrow": drawing(
+        *straight((0, -1), (0.75, -0.1), (0.3, -0.1), (0.3, 1), (-0.3, 1), (-0.3, -0.1), (-0.75, -0.1), (0, -1))
+    ),
+}
+"""Shapes that are not Shape's; each inside the unit circle."""
 
 
 def _glyphs() -> dict[str, Drawing]:

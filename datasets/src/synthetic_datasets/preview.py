@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from .errors import InputError
 from .image_sheet import image_sheet
 from .kind_sheet import kind_sheet
+from .mask_sheet import mask_sheet
 from .reader import SampleFile
 from .sheet import COLOURS, FAINT, GAP, HEADER, LABEL, MARGIN, TEXT, font, new_sheet
 
@@ -24,8 +25,9 @@ def contact_sheet(file: SampleFile) -> Image.Image:
         InputError: there is no preview for files of this kind, or the file cannot be read.
     """
     facts = file.facts
-    if facts["format"] == "image-set":  # it chooses its samples itself, by class and domain
-        return image_sheet(file)
+    whole = {"image-set": image_sheet, "mask-set": mask_sheet}
+    if facts["format"] in whole:  # these choose their samples themselves
+        return whole[facts["format"]](file)
     sheets = {"track-video": track_sheet, "label-video": kind_sheet}
     if facts["format"] not in sheets:
         raise InputError(f"{file.path}: no preview is known for files of format {facts['format']!r}")

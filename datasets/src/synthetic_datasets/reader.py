@@ -173,6 +173,20 @@ class ImageSetFile(SampleFile):
     required = ("image", "label", "domain", "outlier")
 
 
+class MaskSetFile(SampleFile):
+    """Images in which every pixel has a class. ``file[i]`` is a dict of
+
+    - ``image`` uint8 (H, W, 3), RGB
+    - ``mask`` uint8 (H, W), class of every pixel, 0 background; 255 on edges, to be ignored
+    - ``labels`` int64 (M,), class of each thing in the picture or -1
+
+    and of the generator's own factors (``centre``, ``colour``, ``visible`` ...).
+    """
+
+    file_format = "mask-set"
+    required = ("image", "mask", "labels")
+
+
 def _open_checked(path: Path, file_format: str | None, required: tuple[str, ...]) -> h5py.File:
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with synthdata build")

@@ -1,4 +1,9 @@
-"""What gives the class of a video away without looking at its motion, and what a sampler of frames gets to see."""
+"""What gives a class away that should not: of a video without its motion, of an image without its shapes.
+
+And what a sampler of frames gets to see of a video.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,22 +12,22 @@ from .insertions import KINDS, MOTION
 
 
 def nearest_centroid_accuracy(features: ArrayLike, labels: ArrayLike) -> float:
-    """Part of the videos whose class is that of the nearest class centre of the other videos' features.
+    """Part of the samples whose class is that of the nearest class centre of the other samples' features.
 
-    Two folds: every other video of a class makes the centres by which the rest are judged, and the other way round.
+    Two folds: every other sample of a class makes the centres by which the rest are judged, and the other way round.
     Features are scaled to unit deviation first. Chance is one in the number of classes.
 
     Args:
-        features: (V, F), one row a video.
+        features: (V, F), one row a sample.
         labels: (V,).
 
     Raises:
-        ValueError: a class has fewer than two videos.
+        ValueError: a class has fewer than two samples.
     """
     rows, classes = np.asarray(features, np.float64), np.asarray(labels)
     names, counts = np.unique(classes, return_counts=True)
     if not len(counts) or counts.min() < 2:
-        raise ValueError(f"expected at least two videos of every class, got {counts.tolist()}")
+        raise ValueError(f"expected at least two samples of every class, got {counts.tolist()}")
     fold = np.zeros(len(classes), np.int64)
     for name in names:
         fold[classes == name] = np.arange(np.count_nonzero(classes == name)) % 2
@@ -35,6 +40,18 @@ def nearest_centroid_accuracy(features: ArrayLike, labels: ArrayLike) -> float:
         distances = ((rows[asked][:, None] - centres) ** 2).sum(axis=-1)
         right += int((names[distances.argmin(axis=1)] == classes[asked]).sum())
     return right / len(classes)
+
+
+def told_by(features: Mapping[str, ArrayLike], labels: ArrayLike) -> dict[str, float]:
+    """``told_by_NAME``: ``nearest_centroid_accuracy`` of each of some features alone, (V,) or (V, F); for the card.
+
+    Empty where a class has fewer than two samples, of which nothing can be said.
+    """
+    classes = np.asarray(labels)
+    if np.unique(classes, return_counts=True)[1].min(initial=2) < 2 or not len(classes):
+        return {}
+    rows = {name: np.asarray(values).reshape(len(classes), -1) for name, values in features.items()}
+    return {f"told_by_{name}": nearest_centroid_accuracy(values, classes) for name, values in rows.items()}
 
 
 def kind_features(kind: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -195,8 +195,8 @@ def changed(*path: str, to: Any = None) -> dict[str, Any]:
         (changed("fast", "options", to={"border": "wrap"}), ["border", "one of hold, stop, bounce, leave", "'wrap'"]),
         (changed("fast", "options", to={"scenes": 3}), ["scenes: 3 pictures, but background black has none"]),
         (changed("vid", "options", to={"train": 3}), ["vid", "'options' goes with 'generator'"]),
-        (changed("vid", "stand_in", to="slow"), ["vid: stand_in", "'slow'", "there are digits, fast"]),
-        (changed("vid", "stand_in", to="vid"), ["vid: stand_in", "no generated data set 'vid'"]),
+        (changed("vid", "stand_in", to="slow"), ["vid: stand_in", "'slow'", "there are digits, fast, vid"]),
+        (changed("vid", "stand_in", to="vid"), ["vid: stand_in", "vid -> vid", "no generated data set"]),
         (changed("digits", "real", to=document()["vid"]["real"]), ["digits", "'real' goes with 'stand_in'"]),
         (changed("vid", "real", "convert", "test"), ["vid.real.convert", "'test' is missing"]),
         (changed("vid", "real", "settings", to={"quick": {"detektion": {}}}), ["unknown experiment 'detektion'"]),
@@ -258,3 +258,61 @@ def test_a_preset_may_name_another_stand_in(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             choose_variants(sets, replace(preset(), stand_ins=wrong), "")
         assert str(caught.value) == expected
+
+
+def in_two_forms() -> dict[str, Any]:
+    """A set that may lie in two forms, and one for which that stands in."""
+    read = {split: {"package": "weight_align", "format": "cifar10", "root": "b", "split": split} for split in READ}
+    named = {split: {**how, "root": "jpeg", "name": "CIFAR-10", "source": "JPEG"} for split, how in read.items()}
+    return document() | {
+        "small": {
+            "summary": "CIFAR-10",
+            "stand_in": "digits",
+            "real": [
+                {"source": "batches", "needs": ["b"], "read": read},
+                {
+                    "source": "jpeg",
+                    "needs": ["jpeg"],
+                    "read": named,
+                    "settings": {"quick": {"detection": {"iterations": 7}}},
+                },
+            ],
+        },
+        "large": {
+            "summary": "CIFAR-100",
+            "stand_in": "small",
+            "real": {"source": "python", "needs": ["c"], "read": read},
+        },
+    }
+
+
+def test_a_real_set_may_lie_there_in_several_forms_and_stand_in_for_another(tmp_path: Path) -> None:
+    sets, root = load_data_sets(write(tmp_path, in_two_forms())), str(tmp_path)
+    folders = {name: made.folder for name, made in choose_variants(sets, preset(), root).items()}
+    assert folders["small"] == folders["large"] == "digits-sklearn", "the stand-in's stand-in"
+    (tmp_path / "jpeg").mkdir()
+    variants = choose_variants(sets, preset(), root)
+    assert variants["large"] == variants["small"] and variants["small"].folder == "small-jpeg"
+    how = variants["large"].read["train.index.json"]
+    assert (how.package, how.root, how.name, how.source) == ("weight_align", "jpeg", "CIFAR-10", "JPEG")
+    full = with_real_settings(preset(), sets)
+    (run, _) = experiment_runs("detection", {}, {"digits": "large"}, full, {"large": "small-jpeg"}, "row")
+    assert run.settings["iterations"] == 7, "its form's settings go with it"
+    (tmp_path / "b").mkdir()
+    assert choose_variants(sets, preset(), root)["large"].folder == "small-batches", "the first form that is there"
+    (tmp_path / "c").mkdir()
+    assert choose_variants(sets, preset(), root)["large"].folder == "large-python"
+
+
+def test_stand_ins_must_end_and_forms_must_differ(tmp_path: Path) -> None:
+    content = in_two_forms()
+    content["small"]["stand_in"] = "large"
+    with pytest.raises(UsageError, match="small: stand_in: small -> large -> small ends in no generated data set"):
+        load_data_sets(write(tmp_path, content))
+    content = in_two_forms()
+    content["small"]["real"][1]["source"] = "batches"
+    with pytest.raises(UsageError, match="two forms have the same source"):
+        load_data_sets(write(tmp_path, content))
+    content["small"]["real"][1] = {"source": "jpeg", "needs": ["x"]}
+    with pytest.raises(UsageError, match=r"small: real\[1\]: expected either 'convert' or 'read'"):
+        load_data_sets(write(tmp_path, content))

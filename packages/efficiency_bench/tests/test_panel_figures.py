@@ -1,4 +1,4 @@
-"""Figures of kinds series, clusters and images: their pictures and numbers from records that the tests make."""
+"""Figures of kinds series, clusters, images and distributions: their pictures and numbers from records that the tests make."""
 
 import hashlib
 from dataclasses import dataclass
@@ -105,6 +105,24 @@ def images() -> dict[str, Any]:
     }
 
 
+def distributions() -> dict[str, Any]:
+    """Three panels in two columns, one of each style."""
+    labels = {"x_label": "activation", "y_label": "density"}
+    panel = {"experiment": "similar", "example": "densities", **labels}
+    return {
+        "figure": "5.2",
+        "kind": "distributions",
+        "caption": "Channels",
+        "source": "the thesis",
+        "columns": 2,
+        "panels": [
+            {"id": "a", "label": "(a) baseline", **panel},
+            {"id": "b", "label": "(b) by epoch", "style": "stacked", **panel},
+            {"id": "c", "label": "(c) by layer", "style": "lines", "note": "added", **panel},
+        ],
+    }
+
+
 def write(folder: Path, content: dict[str, Any]) -> Path:
     path = folder / f"fig{content['figure'].replace('.', '_')}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -146,7 +164,9 @@ def stored(figure: Figure, runs: Path) -> None:
             [("source", [(4, "circle", np.full((8, 8, 3), 99)), (7, "star", np.zeros((8, 8, 3)))]),
              ("outliers", [(9, "a letter", np.full((8, 8, 3), 200))])]
         )  # fmt: skip
+        dense = Series.of([("epoch 1", [-1, 0, 1], [0, 1, 0]), ("epoch 9", [-1, 0, 1], [100, 600, 200])])
         arrays = points.arrays("euclidean") | points.arrays("hamming") | video.arrays("video")
+        arrays |= dense.arrays("densities")
         store(runs, spec, arrays | one.arrays("one") | shown.arrays("examples"))
 
 
@@ -232,8 +252,26 @@ def test_images_are_drawn_with_every_image_in_the_csv(tmp_path: Path, runs: Path
     )
 
 
+def test_distributions_are_drawn_in_three_styles(tmp_path: Path, runs: Path) -> None:
+    figure = load_figure(write(tmp_path, distributions()))
+    assert [panel.style for panel in figure.panels] == ["overlaid", "stacked", "lines"]
+    stored(figure, runs)
+    out = tmp_path / "fig5_2.svg"
+    plot(figure, PRESET, runs, FOLDERS, out)
+    frame = read(out)
+    assert list(frame)[:4] == ["panel", "series", "x", "y"] and len(frame) == 3 * 2 * 3
+    first = frame[frame["panel"] == "(a) baseline"]
+    assert first["series"].tolist() == ["epoch 1"] * 3 + ["epoch 9"] * 3
+    assert first["y"].tolist() == ["0", "1", "0", "100", "600", "200"]
+    assert set(frame[frame["panel"] == "(c) by layer"]["note"]) == {"added"}
+    text = out.read_text()
+    assert text.count(">epoch 9<") == 2, "named at the stack's place and in the legend of the lines, not over densities"
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert 0.5 < picture.width / picture.height < 2, "two rows of two"
+
+
 def test_the_same_records_give_the_same_bytes(tmp_path: Path, runs: Path) -> None:
-    for content in (series(), clusters(), runs_in_a_panel(), images()):
+    for content in (series(), clusters(), runs_in_a_panel(), images(), distributions()):
         figure = load_figure(write(tmp_path, content))
         stored(figure, runs)
         digests = [
@@ -244,7 +282,8 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path, runs: Path) -> Non
 
 
 def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
-    for content, name in ((series(), "fig3_5"), (clusters(), "fig3_7"), (images(), "fig4_3")):
+    every = ((series(), "fig3_5"), (clusters(), "fig3_7"), (images(), "fig4_3"), (distributions(), "fig5_2"))
+    for content, name in every:
         figure = load_figure(write(tmp_path, content))
         out = tmp_path / f"{name}.svg"
         with pytest.raises(WorkError, match=r"needs runs .* \(panel 'a'\)"):
@@ -256,7 +295,7 @@ def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
     content["panels"][0]["example"] = "cosine"
     figure = load_figure(write(tmp_path, content))
     stored(figure, runs)
-    with pytest.raises(UsageError, match="panel 'a': has no series 'cosine'; it hands over euclidean, hamming, one"):
+    with pytest.raises(UsageError, match="panel 'a': has no series 'cosine'; it hands over densities, euclidean, hamming, one"):
         plot(figure, PRESET, runs, FOLDERS, tmp_path / "fig3_5.svg")
     content = clusters()
     content["panels"][1]["frames"] = [4]
@@ -277,10 +316,15 @@ def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
         ("series", "parts", [{"label": "one"}] * 2, ["panel 'a': parts", "the same label"]),
         ("series", "parts", [{"label": "one", "settings": {"k": 1}}], ["panel 'a'", "unknown setting 'k'"]),
         ("clusters", "together", True, ["panel 'a'", "'together' does not go with kind clusters"]),
+        ("series", "style", "lines", ["panel 'a'", "'style' does not go with kind series"]),
+        ("distributions", "y_label", None, ["panel 'a'", "'y_label' is missing", "kind distributions"]),
+        ("distributions", "style", "filled", ["style", "overlaid, stacked or lines"]),
+        ("distributions", "joined", True, ["panel 'a'", "'joined' does not go with kind distributions", "style"]),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path: Path, kind: str, key: str, value: Any, expected: list[str]) -> None:
-    content = {"series": series, "clusters": clusters, "images": images}[kind]()
+    made = {"series": series, "clusters": clusters, "images": images, "distributions": distributions}
+    content = made[kind]()
     if value is None:
         del content["panels"][0][key]
     else:

@@ -11,7 +11,7 @@ import yaml
 
 from efficiency_bench import experiments
 from efficiency_bench.errors import UsageError
-from efficiency_bench.presets import find_preset, load_preset
+from efficiency_bench.presets import check_targets, find_preset, load_preset
 from efficiency_bench.settings import (
     build_settings,
     changed_settings,
@@ -184,3 +184,28 @@ def test_text_that_looks_like_something_else_stays_text(text: str) -> None:
 def test_an_assignment_that_is_none_is_refused(given: list[str], expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
         parse_assignments(given)
+
+
+def test_a_table_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    preset = load_preset(write(tmp_path, targets={"table2_4": {"detection": {"iterations": 7, "horizon": 3}}}))
+    whole = dataclasses.replace(preset, real={"vid": {"detection": {"iterations": 9, "learning_rate": 0.5}}})
+    settings = whole.settings("detection", {"horizon": 2}, "row", ["vid"], "table2_4")
+    assert settings == Settings(horizon=2, iterations=7, learning_rate=0.5), "over the data's, under the row's"
+    assert whole.settings("detection", {}, "row", ["vid"], "table2_5").iterations == 9
+    check_targets(preset, ["table2_4", "fig2_5"])
+    with pytest.raises(UsageError, match=r"quick\.yaml: targets: no table or figure 'table2_4'; there are fig2_5"):
+        check_targets(preset, ["fig2_5"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ({"table2_4": {"detektion": {}}}, "targets.table2_4: unknown experiment 'detektion'"),
+        ({"table2_4": {"detection": {"iteration": 1}}}, "targets.table2_4.detection: unknown setting 'iteration'"),
+        ({"tables": {}}, "a table or figure such as table5_2"),
+    ],
+)
+def test_mistakes_in_a_tables_settings_are_refused(tmp_path: Path, targets: Any, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_preset(write(tmp_path, targets=targets))
+    assert expected in str(caught.value)

@@ -80,7 +80,7 @@ def test_every_length_of_a_truncated_file_is_refused(record: RunRecord, tmp_path
 
 def test_every_missing_field_is_named(record: RunRecord, tmp_path: Path) -> None:
     fields = record.to_json()
-    for name in fields:
+    for name in fields.keys() - {"absent"}:
         write_json(tmp_path / "r.json", {key: value for key, value in fields.items() if key != name})
         with pytest.raises(RecordError, match=name):
             load_record(tmp_path / "r.json")
@@ -170,4 +170,27 @@ def test_the_schema_is_valid_and_names_every_field(record: RunRecord) -> None:
     text = resources.files("efficiency_bench").joinpath("schemas/run_record.schema.json").read_text()
     schema = json.loads(text)
     Draft202012Validator.check_schema(schema)
-    assert set(schema["required"]) == set(schema["properties"]) == set(record.to_json())
+    assert set(schema["properties"]) == set(record.to_json())
+    assert set(schema["properties"]) - set(schema["required"]) == {"absent"}, "older records have none"
+
+
+def test_a_metric_without_a_number_is_kept_with_its_reason(record: RunRecord, tmp_path: Path) -> None:
+    told = replace(record, absent={"top1_error": "diverged, the loss is not finite at step 12"})
+    assert load_record(written(told, tmp_path / "r.json")) == told
+    fields = record.to_json()
+    del fields["absent"]
+    write_json(tmp_path / "old.json", fields)
+    assert load_record(tmp_path / "old.json").absent == {}
+
+
+def test_a_metric_is_measured_or_absent_and_not_both(record: RunRecord, tmp_path: Path) -> None:
+    name = next(iter(record.metrics))
+    with pytest.raises(WorkError, match=f"'{name}' is both measured and absent"):
+        replace(record, absent={name: "diverged"})
+    fields = record.to_json()
+    write_json(tmp_path / "r.json", {**fields, "absent": {name: "diverged"}})
+    with pytest.raises(RecordError, match="both measured and absent"):
+        load_record(tmp_path / "r.json")
+    write_json(tmp_path / "r.json", {**fields, "absent": {"other": ""}})
+    with pytest.raises(RecordError, match=r"absent\.other"):
+        load_record(tmp_path / "r.json")

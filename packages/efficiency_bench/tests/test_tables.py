@@ -226,3 +226,17 @@ def test_tables_come_in_the_order_of_the_thesis(tmp_path: Path) -> None:
         content["table"] = number
         write(tmp_path, content, f"table{number.replace('.', '_')}.yaml")
     assert list(find_tables(tmp_path)) == ["table1_2", "table2_9", "table2_10"]
+
+
+def test_numbers_in_the_text_of_a_section_are_a_table(tmp_path: Path) -> None:
+    content = document()
+    content["text"] = content.pop("table")
+    text = load_table(write(tmp_path, content, "text2_1.yaml"))
+    assert (text.kind, text.number, text.name, text.target) == ("text", "2.1", "text2_1", "text2_1.csv")
+    write(tmp_path, document())
+    assert list(find_tables(tmp_path)) == ["table2_1", "text2_1"]
+    with pytest.raises(UsageError, match=r"text 2\.1 belongs in a file named text2_1\.yaml"):
+        load_table(write(tmp_path, content, "table2_1.yaml"))
+    for wrong in (content | {"table": "2.1"}, {key: value for key, value in content.items() if key != "text"}):
+        with pytest.raises(UsageError, match="expected either 'table'"):
+            load_table(write(tmp_path, wrong, "text2_1.yaml"))

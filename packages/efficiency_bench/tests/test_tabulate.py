@@ -353,3 +353,19 @@ def test_another_data_set_is_named_and_is_its_own_content(tmp_path: Path, table:
         store(tmp_path, a_record(spec, values_of(spec), data=facts))
     frame = tabulate(mixed, PRESET, tmp_path, variants)
     assert frame["dataset"].tolist() == ["Digits (sklearn)", "Digits (sklearn), fast"]
+
+
+def test_a_run_without_a_number_leaves_the_mean_to_the_others(table: Table, specs: list[RunSpec], runs: Path) -> None:
+    first, second = (find(specs, "detection", "none", seed) for seed in (0, 1))
+    why = "diverged, the loss is not finite at step 12"
+    for spec in (first, second):
+        store(runs, a_record(spec, {"epochs": (3.0, "1")}, absent={"video_map": why}))
+    baseline, ours, _ = tabulate(table, PRESET, runs, VARIANTS).to_dict("records")
+    assert (baseline["map"], baseline["map_std"], baseline["seeds"]) == ("64.0", "", "3")
+    assert baseline["note"] == f"map: no number from 2 of 3 runs: {why}" and baseline["status"] == "measured"
+    assert ours["note"] == "on stand-in data; fps, flops_g: 1 run"
+    third = find(specs, "detection", "none", 2)
+    store(runs, a_record(third, {"epochs": (3.0, "1")}, absent={"video_map": "diverged, at step 9"}))
+    baseline, *_ = tabulate(table, PRESET, runs, VARIANTS).to_dict("records")
+    assert (baseline["map"], baseline["map_std"]) == ("", ""), "a blank is a blank"
+    assert baseline["note"] == f"map: no number from 3 of 3 runs: {why}, diverged, at step 9"

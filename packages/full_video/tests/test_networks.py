@@ -56,6 +56,37 @@ def shift_inputs(twin: resnet.ResNet, stages: tuple[str, ...], frames: int) -> N
             block.conv1.register_forward_pre_hook(hook)
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_width_changes_every_layer_by_the_same_factor_and_no_name(backbone: str) -> None:
+    thin, whole = (build_network(NetworkConfig(classes=3, backbone=backbone, width=width)) for width in (16, 64))
+    shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (thin, whole)]
+    assert shapes[0].keys() == shapes[1].keys()
+    for name, shape in shapes[1].items():
+        kept = {0} if name.startswith("fc.") else set()  # as many classes
+        kept |= {1} if name == "conv1.weight" else set()  # as many colours
+        narrowed = [
+            side if at in kept or at >= 2 else side // 4 for at, side in enumerate(shape)
+        ]  # sides of a kernel stay
+        assert list(shapes[0][name]) == narrowed, name
+    assert thin(clip()).shape == (2, 3)
+
+
+def test_a_thin_network_is_drawn_like_a_whole_one() -> None:
+    """He's variance for the outputs, as torchvision draws."""
+    torch.manual_seed(0)
+    thin = build_network(NetworkConfig(classes=3, width=32))
+    for name, weight in thin.named_parameters():
+        if name.endswith("conv1.weight") or name.endswith("conv2.weight"):
+            fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3]
+            assert weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
+
+
+@pytest.mark.parametrize("width", [4, 20])
+def test_a_width_of_which_no_eighth_can_be_shifted_is_refused(width: int) -> None:
+    with pytest.raises(ValueError, match=f"width must be a multiple of 8, got {width}"):
+        NetworkConfig(classes=3, width=width)
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
 def test_names_and_shapes_are_torchvisions(backbone: str) -> None:
     with torch.device("meta"):

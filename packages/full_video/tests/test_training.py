@@ -214,6 +214,31 @@ def test_momentum_in_another_order_in_memory_is_the_same_momentum(
     assert same(whole, train(data, network(), config, tmp_path / "parts"))
 
 
+def test_adamw_goes_on_with_the_same_moments(
+    tmp_path: Path, data: LabelVideos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = recipe(epochs=1, batch_size=2, checkpoint_every=1, optimizer="adamw", learning_rate=1e-3, weight_decay=0.1)
+    whole = train(data, network(), config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_in_step(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, network(), config, tmp_path / "parts")
+    assert same(whole, train(data, network(), config, tmp_path / "parts"))
+
+
+def test_adamw_decays_weights_and_nothing_else() -> None:
+    model = build_network(network())
+    weights, rest = training._optimizer(model, recipe(optimizer="adamw", weight_decay=0.1)).param_groups
+    assert [group["weight_decay"] for group in (weights, rest)] == [0.1, 0.0]
+    assert all(p.ndim > 1 for p in weights["params"]) and all(p.ndim <= 1 for p in rest["params"])
+    assert len(weights["params"]) + len(rest["params"]) == len(list(model.parameters()))
+
+
+def test_an_optimizer_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="optimizer must be one of .*adamw.*, got 'adam'"):
+        recipe(optimizer="adam")
+
+
 def test_a_finished_run_is_not_trained_again(
     tmp_path: Path, data: LabelVideos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

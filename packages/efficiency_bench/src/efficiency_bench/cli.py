@@ -26,6 +26,7 @@ from .provenance import git_state, package_versions, source_digest
 from .records import RunRecord, run_id
 from .settings import build_settings, parse_assignments, settings_to_json
 from .sources import imported_modules
+from .starts import find_start
 from .tables import load_table
 
 
@@ -77,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
             help="folder of the images or videos that a data set's files name, or its file STEM.json or STEM.index.json "
             "alone; absolute or under the EFFICIENCY_DATA folder (default: the data set's own)",
         )
+        command.add_argument(
+            "--start",
+            type=Path,
+            metavar="RUN.json",
+            help="record of the run whose network this one starts from, which lies in the folder RUN, where the settings ask "
+            "for one",
+        )
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
         command.add_argument(
@@ -126,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="an option of one fold; once for each fold, a run with seed s reads fold s modulo their number",
     )
+    command.add_argument("--name", default="", help="what records call the set (default: what the package calls it)")
+    command.add_argument("--source", default="", help="what records call its form (default: the format)")
     command.add_argument("--out", type=Path, required=True, metavar="FILE.index.json")
     command.set_defaults(function=_index)
 
@@ -150,14 +160,17 @@ def _run(options: argparse.Namespace) -> None:
     data = _data_folders(options.data, experiment.data)
     device = resolve_device(options.device)
     every = settings_to_json(settings)
-    identity = run_id(experiment.name, every, {name: folder.name for name, folder in data.items()}, options.seed)
+    start = find_start(experiment, settings, options.seed, options.start)
+    read = {name: folder.name for name, folder in data.items()}
+    identity = run_id(experiment.name, every, {**read, **({"start": start.run_id} if start else {})}, options.seed)
 
     images = _image_folders(options.images, experiment.data)
     facts = {name: data_facts(name, folder) for name, folder in data.items()}
     sources = {package: source_digest(package) for package in _packages(experiment)}
     folder = options.out.with_suffix("")
-    _drop_stale_work(folder, sources, {name: fact["digest"] for name, fact in facts.items()})
-    context = experiments.Context(data, device, options.seed, folder, images)
+    rests_on = {name: fact["digest"] for name, fact in facts.items()} | ({"start": start.digest} if start else {})
+    _drop_stale_work(folder, sources, rests_on)
+    context = experiments.Context(data, device, options.seed, folder, images, start.network if start else None)
     started, clock = datetime.now(UTC), time.perf_counter()
     outcome = experiment.function(settings, context)
     duration = round(time.perf_counter() - clock, 3)
@@ -171,7 +184,7 @@ def _run(options: argparse.Namespace) -> None:
         settings=every,
         seed=options.seed,
         metrics=outcome.metrics,
-        protocol={**outcome.protocol, **handed_over},
+        protocol={**outcome.protocol, **handed_over, **(start.to_protocol() if start else {})},
         data=facts,
         packages=package_versions(),
         sources=sources,
@@ -179,10 +192,13 @@ def _run(options: argparse.Namespace) -> None:
         device=describe_device(device),
         started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         duration_s=duration,
+        absent=outcome.absent,
     )
     write_json(options.out, record.to_json())
     for name, metric in record.metrics.items():
         print(f"{name:28s} {metric.value:.4f} {metric.unit}")
+    for name, reason in record.absent.items():
+        print(f"{name:28s} none: {reason}")
 
 
 def _drop_stale_work(folder: Path, sources: dict[str, str], data: dict[str, str]) -> None:
@@ -212,7 +228,17 @@ def _drop_stale_work(folder: Path, sources: dict[str, str], data: dict[str, str]
 def _index(options: argparse.Namespace) -> None:
     folds = [parse_assignments([fold]) for fold in options.fold]
     values = parse_assignments(options.set)
-    count = make_index(options.root, options.package, options.format, options.split, values, folds, options.out)
+    count = make_index(
+        options.root,
+        options.package,
+        options.format,
+        options.split,
+        values,
+        folds,
+        options.out,
+        name=options.name,
+        source=options.source,
+    )
     what = content_name(options.package)
     print(f"{count} {what} in {max(len(folds), 1)} fold{'s' if len(folds) > 1 else ''}: {options.out}")
 

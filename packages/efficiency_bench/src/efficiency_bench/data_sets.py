@@ -3,7 +3,8 @@
 `workflows/data.yaml` names every data set a run can read. A generated one has a generator and its options. One that
 stands for a real set names its stand-in and, under `real`, what must lie under the data root, how it is converted (into
 `train.json` and `test.json`) or read in its own layout (`train.index.json` and `test.index.json`, see `index`), and which
-settings of the experiments go with it.
+settings of the experiments go with it. `real` may be a list of forms in which the set may lie there: the first that does is
+taken. A stand-in may have a stand-in itself: where CIFAR-100 is not at hand CIFAR-10 is read, and shapes where neither is.
 """
 
 import dataclasses
@@ -81,7 +82,7 @@ class Reading:
     """How `effbench index` looks through one split of a data set that is read in its own layout."""
 
     package: Package
-    """Whose format it is: videos of `full_video`, images of `outlier_matching`."""
+    """Whose format it is: videos of `full_video`, images of `outlier_matching` or `weight_align`."""
     format: str
     root: str
     """The data set's folder under the data root."""
@@ -91,11 +92,15 @@ class Reading:
     """Further options of the format."""
     folds: tuple[Mapping[str, Any], ...]
     """Options of each fold over those; empty for a set with one split."""
+    name: str = ""
+    """What records call the set; empty: what the package calls it."""
+    source: str = ""
+    """What records call its form; empty: the format."""
 
 
 @dataclass(frozen=True)
 class Real:
-    """A real data set where the data root has it."""
+    """A real data set where the data root has it in this form."""
 
     source: str
     """Part of the folder's name, "ilsvrc2015"."""
@@ -117,8 +122,9 @@ class DataSet:
     summary: str
     generated: Generated | None
     stand_in: str
-    """The generated data set in its place where there is no real one; empty where it is generated itself."""
-    real: Real | None
+    """The data set in its place where there is no real one; empty where it is generated itself."""
+    reals: tuple[Real, ...]
+    """The forms in which the real set may lie under the data root, the preferred first; empty for a generated one."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +162,7 @@ def load_data_sets(path: Path) -> dict[str, DataSet]:
     document = load_document(path, "data")
     sets = {name: _data_set(name, entry, f"{path}: {name}") for name, entry in document.items()}
     for data_set in sets.values():
-        stand_in = data_set.stand_in
-        if stand_in and (stand_in not in sets or sets[stand_in].generated is None):
-            known = ", ".join(name for name, other in sets.items() if other.generated)
-            raise UsageError(
-                f"{path}: {data_set.name}: stand_in: no generated data set {stand_in!r}; there are {known}"
-            )
+        _check_stand_ins(data_set, sets, f"{path}: {data_set.name}: stand_in")
     return sets
 
 
@@ -183,8 +184,8 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
         _check_options(generated.generator, {**generated.options, **sizes}, f"{preset.path}: data.{name}")
     for name, stand_in in preset.stand_ins.items():
         where = f"{preset.path}: stand_ins.{name}"
-        if name not in data_sets or data_sets[name].real is None:
-            known = ", ".join(other for other, data_set in data_sets.items() if data_set.real)
+        if name not in data_sets or not data_sets[name].reals:
+            known = ", ".join(other for other, data_set in data_sets.items() if data_set.reals)
             raise UsageError(f"{where}: no real data set of that name; there are {known}")
         if stand_in not in data_sets or data_sets[stand_in].generated is None:
             known = ", ".join(other for other, data_set in data_sets.items() if data_set.generated)
@@ -194,7 +195,7 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
 
 def with_real_settings(preset: Preset, data_sets: Mapping[str, DataSet]) -> Preset:
     """The preset that also knows the settings real data sets bring, by the folder they lie in."""
-    real = {_real_folder(data_set): data_set.real.settings for data_set in data_sets.values() if data_set.real}
+    real = {_real_folder(data_set, form): form.settings for data_set in data_sets.values() for form in data_set.reals}
     return dataclasses.replace(
         preset, real={name: all_[preset.name] for name, all_ in real.items() if preset.name in all_}
     )
@@ -216,35 +217,57 @@ def _data_set(name: str, entry: Mapping[str, Any], where: str) -> DataSet:
         parts = material if isinstance(material, list) else [material]
         materials = tuple(part if isinstance(part, str) else Material.of(part) for part in parts)
         generated = Generated(entry["generator"], options, materials)
-    real = None
-    if "real" in entry:
-        part = entry["real"]
-        if ("convert" in part) == ("read" in part):
-            raise UsageError(f"{where}: real: expected either 'convert' or 'read' (in its own layout)")
-        convert = {
-            file: Conversion(words["format"], words["root"], words["images"], tuple(words.get("options", ())))
-            for file, words in part.get("convert", {}).items()
-        }
-        read = {
-            file: Reading(
-                words.get("package", "full_video"),
-                words["format"],
-                words["root"],
-                words["split"],
-                words.get("options", {}),
-                tuple(words.get("folds", ())),
-            )
-            for file, words in part.get("read", {}).items()
-        }
-        for preset, by_experiment in part.get("settings", {}).items():
-            for experiment, values in by_experiment.items():
-                place = f"{where}: real.settings.{preset}"
-                if experiment not in experiments.names():
-                    known = ", ".join(experiments.names())
-                    raise UsageError(f"{place}: unknown experiment {experiment!r}; there are {known}")
-                build_settings(experiments.get(experiment).settings_type, values, f"{place}.{experiment}")
-        real = Real(part["source"], tuple(part["needs"]), convert, read, part.get("settings", {}))
-    return DataSet(name, entry["summary"].strip(), generated, entry.get("stand_in", ""), real)
+    forms = entry.get("real", ())
+    listed = isinstance(forms, list)
+    reals = tuple(
+        _real(form, f"{where}: real[{number}]" if listed else f"{where}: real")
+        for number, form in enumerate(forms if listed else [forms] if forms else [])
+    )
+    if len({form.source for form in reals}) < len(reals):
+        raise UsageError(f"{where}: real: two forms have the same source; give each its own")
+    return DataSet(name, entry["summary"].strip(), generated, entry.get("stand_in", ""), reals)
+
+
+def _real(part: Mapping[str, Any], where: str) -> Real:
+    if ("convert" in part) == ("read" in part):
+        raise UsageError(f"{where}: expected either 'convert' or 'read' (in its own layout)")
+    convert = {
+        file: Conversion(words["format"], words["root"], words["images"], tuple(words.get("options", ())))
+        for file, words in part.get("convert", {}).items()
+    }
+    read = {
+        file: Reading(
+            words.get("package", "full_video"),
+            words["format"],
+            words["root"],
+            words["split"],
+            words.get("options", {}),
+            tuple(words.get("folds", ())),
+            words.get("name", ""),
+            words.get("source", ""),
+        )
+        for file, words in part.get("read", {}).items()
+    }
+    for preset, by_experiment in part.get("settings", {}).items():
+        for experiment, values in by_experiment.items():
+            place = f"{where}.settings.{preset}"
+            if experiment not in experiments.names():
+                known = ", ".join(experiments.names())
+                raise UsageError(f"{place}: unknown experiment {experiment!r}; there are {known}")
+            build_settings(experiments.get(experiment).settings_type, values, f"{place}.{experiment}")
+    return Real(part["source"], tuple(part["needs"]), convert, read, part.get("settings", {}))
+
+
+def _check_stand_ins(data_set: DataSet, sets: Mapping[str, DataSet], where: str) -> None:
+    """Follow the stand-ins down to one that is generated; a `UsageError` where there is none."""
+    seen = [data_set.name]
+    while sets[seen[-1]].generated is None:
+        stand_in = sets[seen[-1]].stand_in
+        if stand_in not in sets:
+            raise UsageError(f"{where}: no data set {stand_in!r}; there are {', '.join(sets)}")
+        if stand_in in seen:
+            raise UsageError(f"{where}: {' -> '.join([*seen, stand_in])} ends in no generated data set")
+        seen.append(stand_in)
 
 
 def _check_options(generator: str, options: Mapping[str, Any], where: str) -> None:
@@ -255,10 +278,11 @@ def _check_options(generator: str, options: Mapping[str, Any], where: str) -> No
 
 
 def _variant(data_set: DataSet, data_sets: Mapping[str, DataSet], preset: Preset, data_root: str) -> Variant:
-    if data_set.real is not None and _there(data_set.real.needs, data_root):
-        convert = {f"{file}.json": how for file, how in data_set.real.convert.items()}
-        read = {f"{file}{SUFFIX}": how for file, how in data_set.real.read.items()}
-        return Variant(_real_folder(data_set), (*convert, *read), "", (), convert, read)
+    for form in data_set.reals:
+        if _there(form.needs, data_root):
+            convert = {f"{file}.json": how for file, how in form.convert.items()}
+            read = {f"{file}{SUFFIX}": how for file, how in form.read.items()}
+            return Variant(_real_folder(data_set, form), (*convert, *read), "", (), convert, read)
     if data_set.generated is None:
         stand_in = preset.stand_ins.get(data_set.name, data_set.stand_in)
         return _variant(data_sets[stand_in], data_sets, preset, data_root)
@@ -269,9 +293,8 @@ def _variant(data_set: DataSet, data_sets: Mapping[str, DataSet], preset: Preset
     return Variant(folder, ("train.h5", "test.h5"), generated.generator, words, {})
 
 
-def _real_folder(data_set: DataSet) -> str:
-    assert data_set.real is not None
-    return f"{data_set.name}-{data_set.real.source}"
+def _real_folder(data_set: DataSet, form: Real) -> str:
+    return f"{data_set.name}-{form.source}"
 
 
 def _there(needs: tuple[str, ...], data_root: str) -> bool:

@@ -2,8 +2,8 @@
 
 A `curve` draws series of points; its points are rows of a table (`Figure.points`) and are measured and tabulated as such.
 The other kinds draw panels, each from what one run hands over: `frames` of a video with true and found boxes, `series`
-of points, `clusters` into which frames are put, or `images`. A panel of `series` may also take one series from each of
-several runs.
+of points, `clusters` into which frames are put, `images`, or `distributions` of numbers. A panel of `series` may also take one
+series from each of several runs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ _KEYS = {
     "series": ("panels", "columns"),
     "clusters": ("panels",),
     "images": ("panels",),
+    "distributions": ("panels", "columns"),
 }
 _REQUIRED = {
     "curve": ("metrics", "x", "y", "series"),
@@ -30,12 +31,14 @@ _REQUIRED = {
     "series": ("panels",),
     "clusters": ("panels",),
     "images": ("panels",),
+    "distributions": ("panels",),
 }
 _PANEL_KEYS: Mapping[str, tuple[str, ...]] = {
     "frames": ("frames", "together", "path"),
     "series": ("x_label", "y_label", "joined", "parts"),
     "clusters": ("frames",),
     "images": (),
+    "distributions": ("x_label", "y_label", "style"),
 }
 """What the panels of each kind may say beyond what all may."""
 
@@ -70,11 +73,14 @@ class Panel:
     path: bool = False
     """Lines through the centres of each object's boxes."""
     x_label: str = ""
-    """Of series: the horizontal axis."""
+    """Of series and distributions: the horizontal axis."""
     y_label: str = ""
-    """Of series: the vertical axis."""
+    """Of series and distributions: the vertical axis."""
     joined: bool = False
     """Of series: whether a line joins the points of each."""
+    style: Literal["overlaid", "stacked", "lines"] = "overlaid"
+    """Of distributions: the densities over each other, each below the one before, or no densities but points by layer that lines
+    join."""
     parts: tuple[Part, ...] = ()
     """Of series: the runs whose series the panel shows, one each; none: all series of the one run."""
     note: str = ""
@@ -85,7 +91,7 @@ class Figure:
     """One figure of the thesis."""
 
     number: str
-    kind: Literal["curve", "frames", "series", "clusters", "images"]
+    kind: Literal["curve", "frames", "series", "clusters", "images", "distributions"]
     caption: str
     source: str
     path: Path
@@ -105,7 +111,7 @@ class Figure:
     legend: tuple[str, str] = ("ground truth", "found")
     """Of frames: what true and found boxes are called."""
     columns: int = 0
-    """Of series: panels beside each other; 0: all of them."""
+    """Of series and distributions: panels beside each other; 0: all of them."""
 
     @property
     def name(self) -> str:
@@ -170,9 +176,15 @@ def panel_runs(figure: Figure, panel: Panel, preset: Preset, variants: Mapping[s
     return [
         (
             part.label,
-            experiment_runs(panel.experiment, {**panel.settings, **part.settings}, panel.data, preset, variants, where)[
-                0
-            ],
+            experiment_runs(
+                panel.experiment,
+                {**panel.settings, **part.settings},
+                panel.data,
+                preset,
+                variants,
+                where,
+                figure.name,
+            )[0],
         )
         for part in panel.parts or (Part("", {}),)
     ]
@@ -206,8 +218,9 @@ def _panels(entries: Iterable[Mapping[str, Any]], kind: str, path: Path) -> tupl
         if wrong := sorted(foreign & entry.keys()):
             known = ", ".join(_PANEL_KEYS[kind])
             raise UsageError(f"{where}: {wrong[0]!r} does not go with kind {kind}; expected {known}")
-        if kind == "series" and (missing := [key for key in ("x_label", "y_label") if key not in entry]):
-            raise UsageError(f"{where}: the key {missing[0]!r} is missing; kind series needs it")
+        labels = ("x_label", "y_label") if kind in ("series", "distributions") else ()
+        if missing := [key for key in labels if key not in entry]:
+            raise UsageError(f"{where}: the key {missing[0]!r} is missing; kind {kind} needs it")
         settings, data = entry.get("settings", {}), entry.get("data", {})
         parts = tuple(Part(part["label"], part.get("settings", {})) for part in entry.get("parts", ()))
         for part in parts or (Part("", {}),):

@@ -21,7 +21,7 @@ from .errors import UsageError
 from .files import write_json
 
 SUFFIX = ".index.json"
-Package = Literal["full_video", "outlier_matching"]
+Package = Literal["full_video", "outlier_matching", "weight_align"]
 
 
 class Facts(Protocol):
@@ -60,7 +60,7 @@ class SetIndex:
     """What an index file says."""
 
     package: Package
-    """Whose format it is: videos of `full_video`, images of `outlier_matching`."""
+    """Whose format it is: videos of `full_video`, images of `outlier_matching` or `weight_align`."""
     format: str
     split: str
     options: Mapping[str, Any]
@@ -80,6 +80,9 @@ def make_index(
     options: Mapping[str, Any],
     folds: Sequence[Mapping[str, Any]],
     out: Path,
+    *,
+    name: str = "",
+    source: str = "",
 ) -> int:
     """Look through a data set in its own layout and write its index; returns how many videos or images all folds hold.
 
@@ -91,6 +94,8 @@ def make_index(
         options: further options of the format.
         folds: options of each fold over those; none is one fold without any.
         out: the index, `SPLIT.index.json`.
+        name: what records call the set; empty: what the package calls it.
+        source: what records call its form; empty: the format.
 
     Raises:
         UsageError: the index's name is not of that form, or the folds have different classes.
@@ -113,8 +118,8 @@ def make_index(
             {"options": dict(fold), "size": len(part), "digest": part.facts.content_digest}
             for fold, part in zip(folds or ({},), found, strict=True)
         ],
-        "name": facts.name,
-        "source": kind,  # not the path that the package names: the same data in another place are the same
+        "name": name or facts.name,
+        "source": source or kind,  # not the path that the package names: the same data in another place are the same
         "class_names": list(facts.class_names),
     }
     write_json(out, content)
@@ -158,6 +163,11 @@ def _open(package: Package, root: Path, kind: str, split: str, options: Mapping[
         from full_video.video_sets import open_videos
 
         return open_videos(root, kind, split, **options)
-    from outlier_matching.image_sets import open_images
+    texts = {name: str(value) for name, value in options.items()}
+    if package == "outlier_matching":
+        from outlier_matching.image_sets import open_images as open_matched
 
-    return open_images(root, kind, split, **{name: str(value) for name, value in options.items()})
+        return open_matched(root, kind, split, **texts)
+    from weight_align.image_sets import open_images
+
+    return open_images(root, kind, split, **texts)

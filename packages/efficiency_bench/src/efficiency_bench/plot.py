@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from .artifacts import Example, load_artifacts, read_example
+from .draw_distributions import draw_distributions
 from .draw_panels import draw_groupings, draw_pictures, draw_series, shown_frames
 from .drawn import Grouping, Pictures, Series, read_grouping, read_pictures, read_series
 from .errors import UsageError, WorkError
@@ -23,7 +24,7 @@ from .tabulate import load_run, name_datasets, name_devices, tabulate
 BOX_COLUMNS = ("panel", "frame", "keyframe", "box", "object", "label", "score", "x1", "y1", "x2", "y2", "iou")
 """Columns of the CSV of a figure of frames; then `seeds`, `dataset`, `preset`, `device`, `status`, `note`."""
 POINT_COLUMNS = ("panel", "series", "x", "y")
-"""The same of a figure of series."""
+"""The same of a figure of series, or of distributions: a point of a density each."""
 FRAME_COLUMNS = ("panel", "row", "frame", "kind", "cluster")
 """The same of a figure of clusters."""
 IMAGE_COLUMNS = ("panel", "row", "column", "image", "shows")
@@ -42,10 +43,10 @@ def plot(
 ) -> list[Path]:
     """Draw `figure` into `out` (.svg) with .png and .csv beside it, and return the three paths.
 
-    The arguments are those of `tabulate.tabulate`, and so are the columns of a curve's CSV. The CSV of a figure of frames
-    has one line per box, `iou` being that of a found box with the true box of its frame that it fits best; that of series one
-    per point; that of clusters one per frame and way to group, a frame in no cluster having a blank there; that of images one
-    per image.
+    The arguments are those of `tabulate.tabulate`, and so are the columns of a curve's CSV. The CSV of a figure of frames has
+    one line per box, `iou` being that of a found box with the true box of its frame that it fits best; that of series and
+    distributions one per point; that of clusters one per frame and way to group, a frame in no cluster having a blank there;
+    that of images one per image.
 
     Raises:
         WorkError: a needed record is absent and `allow_missing` is not given, or a file cannot be written.
@@ -196,6 +197,7 @@ class _Kind:
 _KINDS = {
     "frames": _Kind(BOX_COLUMNS, read_example, lambda example: len(example.frames), _box_lines, draw_frames),
     "series": _Kind(POINT_COLUMNS, read_series, lambda series: 0, _point_lines, draw_series),
+    "distributions": _Kind(POINT_COLUMNS, read_series, lambda series: 0, _point_lines, draw_distributions),
     "clusters": _Kind(FRAME_COLUMNS, read_grouping, lambda grouping: len(grouping.index), _frame_lines, draw_groupings),
     "images": _Kind(IMAGE_COLUMNS, read_pictures, lambda pictures: 0, _image_lines, draw_pictures),
 }

@@ -1,8 +1,9 @@
 """Presets: how large the runs behind the tables are.
 
 One YAML file per preset: which seeds, how large the generated data, which generated data set stands in for a real one
-instead of its own stand-in, and settings of the experiments. A setting is looked up in the table's row, then in what a real
-data set brings (`data_sets.with_real_settings`), then in the preset, then in the experiment's defaults.
+instead of its own stand-in, and settings of the experiments. A setting is looked up in the table's row, then in what the
+preset says of that table or figure (`targets`), then in what a real data set brings (`data_sets.with_real_settings`), then in
+the preset's settings of the experiment, then in the experiment's defaults.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,9 @@ class Preset:
     """Where the preset was read from, for messages."""
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     """Real data set -> the generated one in its place where it is not there, instead of the one it names itself."""
+    targets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Table or figure ("table5_2") -> experiment -> settings of the runs it needs, the same in all its rows: a table with
+    costly rows can be made smaller than others."""
     real: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> settings over those of the preset."""
 
@@ -41,14 +45,18 @@ class Preset:
         """The seeds of an experiment of `kind` "train" or "measure"."""
         return self.seeds if kind == "train" else self.measure_seeds
 
-    def settings(self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = ()) -> Any:
-        """The experiment's settings dataclass: its defaults, over them the preset's, the data's and the row's values.
+    def settings(
+        self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = (), target: str = ""
+    ) -> Any:
+        """The experiment's settings dataclass: its defaults, over them the values of the preset, of the data, of the preset
+        for this table or figure, and of the row.
 
-        `folders` are the names of the folders of the data that the run reads.
+        `folders` are the names of the folders of the data that the run reads, `target` is the table or figure that needs it.
         """
         values = dict(self.experiments.get(experiment, {}))
         for folder in folders:
             values |= self.real.get(folder, {}).get(experiment, {})
+        values |= self.targets.get(target, {}).get(experiment, {})
         values |= row
         return build_settings(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
 
@@ -71,11 +79,10 @@ def load_preset(path: Path) -> Preset:
     document = load_document(path, "preset")
     if document["preset"] != path.stem:
         raise UsageError(f"{path}: preset: expected the file's name {path.stem!r}, got {document['preset']!r}")
-    known = sorted(experiments.names())
-    for name, values in document["experiments"].items():
-        if name not in known:
-            raise UsageError(f"{path}: experiments: unknown experiment {name!r}; there are {', '.join(known)}")
-        build_settings(experiments.get(name).settings_type, values, f"{path}: experiments.{name}")
+    targets = document.get("targets", {})
+    _check_settings(document["experiments"], f"{path}: experiments")
+    for target, by_experiment in targets.items():
+        _check_settings(by_experiment, f"{path}: targets.{target}")
     return Preset(
         name=document["preset"],
         seeds=tuple(document["seeds"]),
@@ -84,7 +91,27 @@ def load_preset(path: Path) -> Preset:
         experiments=document["experiments"],
         path=path,
         stand_ins=document.get("stand_ins", {}),
+        targets=targets,
     )
+
+
+def check_targets(preset: Preset, known: Iterable[str]) -> None:
+    """Refuse a preset with settings for a table or figure that is not among the `known` ones.
+
+    Raises:
+        UsageError: which, and what there is.
+    """
+    names = list(known)
+    if unknown := [target for target in preset.targets if target not in names]:
+        raise UsageError(f"{preset.path}: targets: no table or figure {unknown[0]!r}; there are {', '.join(names)}")
+
+
+def _check_settings(by_experiment: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    known = sorted(experiments.names())
+    for name, values in by_experiment.items():
+        if name not in known:
+            raise UsageError(f"{where}: unknown experiment {name!r}; there are {', '.join(known)}")
+        build_settings(experiments.get(name).settings_type, values, f"{where}.{name}")
 
 
 def find_preset(folder: Path, name: str) -> Preset:

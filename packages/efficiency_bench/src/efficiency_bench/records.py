@@ -9,7 +9,7 @@ import math
 import numbers
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -79,6 +79,12 @@ class RunRecord:
     """UTC start time, "2026-11-22T17:20:00Z"."""
     duration_s: float
     """Wall-clock seconds from start to end."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that the run set out to measure and has no number for, each with the reason."""
+
+    def __post_init__(self) -> None:
+        if both := sorted(self.metrics.keys() & self.absent.keys()):
+            raise WorkError(f"record {self.run_id}: {both[0]!r} is both measured and absent")
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, `schema_version` first.
@@ -103,7 +109,7 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
 
     Raises:
         RecordError: the file is absent, is no complete JSON, misses a field or has one too many, has a value
-            of the wrong type, or was written under another schema version.
+            of the wrong type, was written under another schema version, or calls one metric measured and absent.
     """
     file = Path(path)
     try:
@@ -126,9 +132,9 @@ def load_record(path: str | os.PathLike[str]) -> RunRecord:
     del fields["schema_version"]
     try:
         metrics = {name: Metric(**metric) for name, metric in fields["metrics"].items()}
+        return RunRecord(**fields | {"metrics": metrics})
     except WorkError as error:
         raise RecordError(f"record {file}: {error}") from error
-    return RunRecord(**fields | {"metrics": metrics})
 
 
 def run_id(experiment: str, settings: Mapping[str, Any], data: Mapping[str, str], seed: int) -> str:

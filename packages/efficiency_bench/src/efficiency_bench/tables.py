@@ -1,4 +1,8 @@
-"""The thesis's tables as data: one YAML file each, with the printed values and what measures them here."""
+"""The thesis's tables as data: one YAML file each, with the printed values and what measures them here.
+
+Numbers that the thesis prints in a section's running text alone are a table too: `text: "5.4"` in place of `table`, in a file
+`text5_4.yaml`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,11 +65,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the thesis, or the points of one of its figures."""
+    """One table of the thesis, the numbers in the text of a section, or the points of a figure."""
 
-    kind: Literal["table", "figure"]
+    kind: Literal["table", "text", "figure"]
     number: str
-    """As the thesis numbers it, "2.4"."""
+    """As the thesis numbers it, "2.4"; of a text the section."""
     caption: str
     source: str
     keys: Mapping[str, str]
@@ -77,7 +81,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The name of its files: "table2_4", "fig2_5"."""
+        """The name of its files: "table2_4", "text5_4", "fig2_5"."""
         return file_name(self.kind, self.number)
 
     @property
@@ -88,12 +92,12 @@ class Table:
     @property
     def target(self) -> str:
         """The file that Snakemake makes of it: "table2_4.csv", "fig2_5.svg"."""
-        return f"{self.name}.csv" if self.kind == "table" else f"{self.name}.svg"
+        return f"{self.name}.svg" if self.kind == "figure" else f"{self.name}.csv"
 
 
-def file_name(kind: Literal["table", "figure"], number: str) -> str:
+def file_name(kind: Literal["table", "text", "figure"], number: str) -> str:
     """ "table", "2.4" -> "table2_4"; "figure", "2.5" -> "fig2_5"."""
-    return f"{'table' if kind == 'table' else 'fig'}{number.replace('.', '_')}"
+    return f"{'fig' if kind == 'figure' else kind}{number.replace('.', '_')}"
 
 
 def load_table(path: Path) -> Table:
@@ -103,15 +107,19 @@ def load_table(path: Path) -> Table:
         UsageError: which file, which row, what was expected and what came.
     """
     document = load_document(path, "table")
-    expected = f"{file_name('table', document['table'])}.yaml"
+    if ("table" in document) == ("text" in document):
+        raise UsageError(f"{path}: expected either 'table' (its number) or 'text' (the number of the section)")
+    kind: Literal["table", "text"] = "table" if "table" in document else "text"
+    number = document[kind]
+    expected = f"{file_name(kind, number)}.yaml"
     if path.name != expected:
-        raise UsageError(f"{path}: table {document['table']} belongs in a file named {expected}")
+        raise UsageError(f"{path}: {kind} {number} belongs in a file named {expected}")
     if twice := document["keys"].keys() & document["metrics"].keys():
         raise UsageError(f"{path}: {min(twice)!r} is both a key and a metric; give each column its own name")
     columns = {name: Column(name=name, **values) for name, values in document["metrics"].items()}
     return Table(
-        kind="table",
-        number=document["table"],
+        kind=kind,
+        number=number,
         caption=document["caption"].strip(),
         source=document["source"],
         keys=document["keys"],
@@ -135,9 +143,9 @@ def build_rows(
 
 
 def find_tables(folder: Path) -> dict[str, Table]:
-    """Every table of `folder` by its name ("table2_4"), in the order of the thesis."""
+    """Every table and text of `folder` by its name ("table2_4"), in the order of the thesis."""
     tables = [load_table(path) for path in folder.glob("*.yaml")]
-    tables.sort(key=lambda table: [int(part) for part in table.number.split(".")])
+    tables.sort(key=lambda table: (*(int(part) for part in table.number.split(".")), table.kind))
     return {table.name: table for table in tables}
 
 

@@ -3,7 +3,8 @@
 Columns, in this order: the identifying columns; for every metric `m` the thesis's `m_reported` (and
 `m_reported_std` where it prints a spread), then `m` and `m_std`, mean and sample standard deviation over the
 seeds; then `seeds`, `dataset`, `preset`, `device`, `status` and `note`. A blank cell means that there is no
-number.
+number. A run may say of a metric that it has none and why (`RunRecord.absent`): the mean is that of the others, and the note
+says so.
 """
 
 import statistics
@@ -125,10 +126,12 @@ def _cells(
 
 
 def _values(column: Column, part: _Part) -> list[float]:
-    """The metric of every record of the part, in the unit the table declares."""
+    """The metric of every record of the part that has a number for it, in the unit the table declares."""
     name = part.measure.metrics[column.name]
     values = []
     for record in part.records:
+        if name in record.absent:
+            continue
         if name not in record.metrics:
             known = ", ".join(sorted(record.metrics))
             raise UsageError(f"run {record.run_id}: {column.name} needs its metric {name!r}; it has {known}")
@@ -188,4 +191,21 @@ def _notes(row: Row, parts: Iterable[_Part], seeds: int) -> list[str]:
             notes.append(f"{columns}: not run: {runs}")
         if 0 < len(part.records) < seeds:
             notes.append(f"{columns}: {len(part.records)} run{'s' if len(part.records) > 1 else ''}")
+        notes += _absences(part)
     return notes
+
+
+def _absences(part: _Part) -> list[str]:
+    """Which columns rest on fewer runs than there are because some have no number, and why: columns and reasons together
+    where they are the same."""
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for column, name in part.measure.metrics.items():
+        reasons = tuple(record.absent[name] for record in part.records if name in record.absent)
+        if reasons:
+            columns.setdefault(reasons, []).append(column)
+    total = len(part.records)
+    return [
+        f"{', '.join(names)}: no number from {len(reasons)} of {total} run{'s' if total > 1 else ''}: "
+        + ", ".join(dict.fromkeys(reasons))
+        for reasons, names in columns.items()
+    ]

@@ -23,6 +23,8 @@ class NetworkConfig:
     """Outputs of the network."""
     backbone: Backbone = "resnet18"
     """torchvision's name."""
+    width: int = 64
+    """Channels of the first stage; 64 is torchvision's, and what its weights need. Every layer is as much wider or thinner."""
     shift: bool = True
     """Temporal shift before the first convolution of residual blocks (TSM); False is TSN."""
     clusters: int = 0
@@ -48,6 +50,8 @@ class NetworkConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {tuple(known)}, got {getattr(self, name)!r}")
+        if self.width < 8 or self.width % 8:  # an eighth of the channels is shifted each way
+            raise ValueError(f"width must be a multiple of 8, got {self.width}")
         if self.classes < 1 or self.clusters < 0:
             raise ValueError(
                 f"classes must be 1 or more and clusters 0 or more, got {self.classes} and {self.clusters}"

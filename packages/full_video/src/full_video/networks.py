@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.models import resnet
 
 from full_video.aggregation import cluster_means
+from full_video.backbones import build_body
 from full_video.clustering import Clusters, cluster_frames
 from full_video.errors import UsageError
 from full_video.frames import FrameSource
@@ -82,7 +82,7 @@ class VideoNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, memory: Memory = "plain", chunk: int = 4) -> None:
         super().__init__()
         self.config, self.memory, self.chunk = config, memory, chunk
-        body: resnet.ResNet = getattr(resnet, config.backbone)(weights=None)
+        body = build_body(config)
         self.conv1, self.bn1, self.relu, self.maxpool = body.conv1, body.bn1, body.relu, body.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = body.layer1, body.layer2, body.layer3, body.layer4
         self.avgpool = body.avgpool

@@ -17,7 +17,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD
+from torch.optim import SGD, AdamW, Optimizer
 from tqdm import tqdm
 
 from full_video.checkpoint import read_tensors, save_network, write_tensors
@@ -31,6 +31,7 @@ __all__ = ["TrainConfig", "Trained", "batch_order", "learning_rate_at", "train"]
 
 _FORMAT = "full_video.training/1"
 _SCHEDULES = ("step", "cosine")
+_OPTIMIZERS = ("sgd", "adamw")
 _SECONDS_BETWEEN_LINES = 30.0
 _log = logging.getLogger(__name__)
 
@@ -41,12 +42,14 @@ class TrainConfig(InputConfig):
 
     epochs: int = 50
     """Passes over the videos."""
+    optimizer: str = "sgd"
+    """``sgd`` (with momentum; TSM and the thesis) or ``adamw``, with which networks from scratch leave chance far sooner."""
     learning_rate: float = 0.0025
-    """Learning rate of SGD after warm-up."""
+    """Learning rate after warm-up."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD; AdamW has its own (0.9 and 0.999)."""
     weight_decay: float = 5e-4
-    """L2 penalty."""
+    """L2 penalty of SGD on every parameter; of AdamW the decoupled decay, on weights alone, not on offsets and norms."""
     warmup: int = 0
     """Steps over which the learning rate rises linearly from zero."""
     schedule: str = "step"
@@ -62,8 +65,9 @@ class TrainConfig(InputConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.schedule not in _SCHEDULES:
-            raise ValueError(f"schedule must be one of {_SCHEDULES}, got {self.schedule!r}")
+        for name, known in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
         if list(self.milestones) != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
             raise ValueError(f"milestones must be rising epochs from 1 on, got {self.milestones}")
         for name in ("learning_rate", "clip_norm"):
@@ -215,17 +219,8 @@ class _Run:
     """The state of a training: what a checkpoint holds, and one step of it."""
 
     def __init__(self, fabric: Fabric, model: VideoNetwork, config: TrainConfig, path: Path, fingerprint: str) -> None:
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(
-            parameters,
-            config.learning_rate,
-            config.momentum,
-            weight_decay=config.weight_decay,
-            # One pass over weights, gradients and momentum; a gradient scaler cannot clip what it would unscale itself.
-            fused=config.precision != "16-mixed",
-        )
         self.model = model
-        self.wrapped, self.optimizer = fabric.setup(model, optimizer)
+        self.wrapped, self.optimizer = fabric.setup(model, _optimizer(model, config))
         self.step = 0
         self.seconds = 0.0
         self.history: list[tuple[float, int]] = []  # of each step: mean loss, videos
@@ -325,13 +320,29 @@ class _Run:
         self.optimizer.load_state_dict(content["optimizer"])
         # A fused step pairs numbers by their place in memory, and weights on another device may have lain in another order.
         for parameter, state in self.optimizer.state.items():
-            if state.get("momentum_buffer") is not None:
-                state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter).copy_(value)
         self._fabric.strategy.precision.load_state_dict(content["precision"])
         self.step, self.seconds = int(content["step"]), float(content["seconds"])
         self.history = [(loss, int(videos)) for loss, videos in content["history"].tolist()]
         self.skipped = {name: (why, times) for name, why, times in content["skipped"]}
         _log.info("continuing from step %d of %s", self.step, self._path)
+
+
+def _optimizer(model: VideoNetwork, config: TrainConfig) -> Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    # One pass over weights, gradients and moments; a gradient scaler cannot clip what it would unscale itself.
+    fused = config.precision != "16-mixed"
+    if config.optimizer == "sgd":
+        return SGD(
+            parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=fused
+        )
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, config.learning_rate, fused=fused)
 
 
 def _check_fit(videos: VideoSet, network: NetworkConfig, folder: Path) -> None:

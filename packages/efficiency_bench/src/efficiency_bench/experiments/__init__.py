@@ -4,17 +4,21 @@ from ..errors import UsageError
 from . import (
     action_recognition,
     action_recognition_cost,
+    domain_adaptation,
     gradient_similarity,
+    image_classification,
     image_matching,
     matching_cost,
     matching_toy,
     peer_detection,
+    semantic_segmentation,
     simulated_motion_example,
     video_detection,
     video_detection_speed,
     video_speed_accuracy,
+    weight_align_cost,
 )
-from .base import Context, Experiment, Outcome
+from .base import Context, Experiment, Outcome, Start
 
 __all__ = ["Context", "Experiment", "Outcome", "get", "names"]
 
@@ -23,15 +27,19 @@ _EXPERIMENTS = {
     for experiment in (
         action_recognition.EXPERIMENT,
         action_recognition_cost.EXPERIMENT,
+        domain_adaptation.EXPERIMENT,
         gradient_similarity.EXPERIMENT,
+        image_classification.EXPERIMENT,
         image_matching.EXPERIMENT,
         matching_cost.EXPERIMENT,
         matching_toy.EXPERIMENT,
         peer_detection.EXPERIMENT,
+        semantic_segmentation.EXPERIMENT,
         simulated_motion_example.EXPERIMENT,
         video_detection.EXPERIMENT,
         video_detection_speed.EXPERIMENT,
         video_speed_accuracy.EXPERIMENT,
+        weight_align_cost.EXPERIMENT,
     )
 }
 

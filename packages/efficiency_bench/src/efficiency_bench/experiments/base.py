@@ -50,6 +50,8 @@ class Context:
     images: Mapping[str, Path] = field(default_factory=dict)
     """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` or `STEM.index.json` alone) -> the folder of the images
     or videos."""
+    start: Path | None = None
+    """The network of the run that this one starts from, where its experiment says it does (`Experiment.start`)."""
 
     def files(self, name: str, split: str) -> list[Path]:
         """The files of a data set's split: `train.h5`, or `train.json` and further `train_*.json`, or `train.index.json`."""
@@ -70,6 +72,21 @@ class Outcome:
     """How it was measured, for the record."""
     artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Arrays for figures, by name; kept beside the record (see `efficiency_bench.artifacts`)."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that the run has no number for, each with the reason: a training that diverged has no error rate. A table leaves
+    the cell blank and says why."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The run whose network another one starts from; it has the same seed."""
+
+    experiment: str
+    """Its name; of kind "train", and its network lies in its folder as `network.pt`."""
+    settings: Mapping[str, Any]
+    """All of its settings that differ from the experiment's defaults; presets have no say."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Data set it reads -> the one to read in its place."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +105,6 @@ class Experiment:
     """Data sets it reads."""
     function: Callable[[Any, Context], Outcome]
     """From settings, data and device to metrics."""
+    start: Callable[[Any], Start | None] = lambda settings: None
+    """From settings to the run that one with these settings starts from; None where it starts from nothing, or from weights
+    that are named in its settings."""

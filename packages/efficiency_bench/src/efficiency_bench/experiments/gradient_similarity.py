@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from ..drawn import Series
 from ..records import Metric
-from .action_recognition import DATA, Recipe, network_config, open_split, train_config
+from .action_recognition import DATA, Recipe, network_config, open_split, start_of, start_weights, train_config
 from .action_recognition import Settings as RecognitionSettings
 from .base import Context, Experiment, Outcome
 from .cluster_pictures import METHODS
@@ -59,7 +59,7 @@ def run(settings: Settings, context: Context) -> Outcome:
     training, test = open_split(context, "train"), open_split(context, "test")
     recognition = recognition_settings(settings)
     network, recipe = network_config(recognition, training), train_config(recognition, context.seed)
-    weights = settings.weights or None
+    weights = start_weights(settings, context)
     trained = train(training, network, recipe, context.folder, device=context.device.type, weights=weights)
     scores = evaluate(trained.network, test, recipe, device=context.device.type)
     clustered = trained.network.to(context.device).eval()
@@ -284,4 +284,5 @@ EXPERIMENT = Experiment(
     settings_type=Settings,
     data=(DATA,),
     function=run,
+    start=start_of,
 )

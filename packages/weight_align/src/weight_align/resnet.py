@@ -1,0 +1,163 @@
+"""ResNet-18 to 152 (He et al. 2016) with any norm or with Fixup's scalars: torchvision's layers, or a stem for 32 pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from weight_align.network_config import NetworkConfig
+from weight_align.norms import SAMPLE_NORMS, make_norm
+
+__all__ = ["BasicBlock", "Bottleneck", "ResNet"]
+
+_DEPTHS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}
+
+
+class Block(nn.Module):
+    """A residual block: ``relu(shortcut(x) + branch(x))``, where the branch is convolutions with a norm after each.
+
+    With Fixup there are no norms, but a learnable scalar offset before each convolution and each ReLU, and one scalar
+    factor at the end of the branch (``bias1a``, ``bias1b``, ..., ``scale``, as the author's release names them).
+
+    Without either, convolutions have a bias for each channel.
+
+    Args:
+        shapes: of the branch's convolutions: inputs, outputs, side, stride.
+        config: which norm, or Fixup.
+    """
+
+    expansion = 1
+    """Outputs of a block over the channels of its stage."""
+
+    def __init__(self, shapes: list[tuple[int, int, int, int]], config: NetworkConfig) -> None:
+        super().__init__()
+        self.convolutions = len(shapes)
+        self.fixup = config.fixed_up
+        plain = config.norm not in SAMPLE_NORMS and not self.fixup
+        for number, (inputs, outputs, side, stride) in enumerate(shapes, start=1):
+            conv = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=plain)
+            self.add_module(f"conv{number}", conv)
+            if self.fixup:
+                self.register_parameter(f"bias{number}a", nn.Parameter(torch.zeros(1)))
+                self.register_parameter(f"bias{number}b", nn.Parameter(torch.zeros(1)))
+            else:
+                self.add_module(f"bn{number}", make_norm(config.norm, outputs))
+        if self.fixup:
+            self.scale = nn.Parameter(torch.ones(1))
+        self.relu = nn.ReLU(inplace=True)
+        inputs, outputs = shapes[0][0], shapes[-1][1]
+        stride = max(stride for *_, stride in shapes)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, stride, bias=plain)]
+            if config.norm in SAMPLE_NORMS:
+                layers.append(make_norm(config.norm, outputs))
+            self.downsample = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        branch = maps + self.bias1a if self.fixup else maps
+        shortcut = maps if self.downsample is None else self.downsample(branch)
+        for number in range(1, self.convolutions + 1):
+            if number > 1:
+                branch = self.relu(branch)
+                if self.fixup:
+                    branch = branch + getattr(self, f"bias{number}a")
+            branch = getattr(self, f"conv{number}")(branch)
+            if not self.fixup:
+                branch = getattr(self, f"bn{number}")(branch)
+            elif number < self.convolutions:
+                branch = branch + getattr(self, f"bias{number}b")
+        if self.fixup:
+            branch = branch * self.scale + getattr(self, f"bias{self.convolutions}b")
+        out: Tensor = self.relu(branch + shortcut)
+        return out
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions."""
+
+    def __init__(self, inputs: int, channels: int, stride: int, config: NetworkConfig) -> None:
+        super().__init__([(inputs, channels, 3, stride), (channels, channels, 3, 1)], config)
+
+
+class Bottleneck(Block):
+    """1x1, 3x3, 1x1; the stride is the 3x3's, as torchvision has it."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, channels: int, stride: int, config: NetworkConfig) -> None:
+        shapes = [(inputs, channels, 1, 1), (channels, channels, 3, stride), (channels, 4 * channels, 1, 1)]
+        super().__init__(shapes, config)
+
+
+class ResNet(nn.Module):
+    """Four stages of residual blocks.
+
+    Weights of convolutions start as He et al.'s (thesis, section 5.3.3): normal with variance 2/n.
+
+    Args:
+        config: its depth, width, norm, stem and classes.
+
+    Raises:
+        ValueError: if the backbone is no ResNet.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        if config.backbone not in _DEPTHS:
+            raise ValueError(f"backbone must be one of {tuple(_DEPTHS)}, got {config.backbone!r}")
+        self.config = config
+        block = BasicBlock if config.backbone in ("resnet18", "resnet34") else Bottleneck
+        plain = config.norm not in SAMPLE_NORMS and not config.fixed_up
+        if config.stem == "cifar":
+            self.conv1 = nn.Conv2d(3, config.width, 3, padding=1, bias=plain)
+            self.maxpool: nn.Module = nn.Identity()
+        else:
+            self.conv1 = nn.Conv2d(3, config.width, 7, 2, padding=3, bias=plain)
+            self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        if config.fixed_up:
+            self.bias1, self.bias2 = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+        else:
+            self.bn1 = make_norm(config.norm, config.width)
+        self.relu = nn.ReLU(inplace=True)
+        channels = config.width
+        for stage, depth in enumerate(_DEPTHS[config.backbone]):
+            blocks = []
+            for number in range(depth):
+                stride = 2 if stage and not number else 1
+                blocks.append(block(channels, config.width * 2**stage, stride, config))
+                channels = config.width * 2**stage * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, config.classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> maps of the last stage, (B, C, H / s, W / s) with s 8 (``cifar``) or 32 (``imagenet``)."""
+        maps = self.conv1(images)
+        maps = maps + self.bias1 if self.config.fixed_up else self.bn1(maps)
+        maps = self.maxpool(self.relu(maps))
+        for stage in range(1, 5):
+            maps = getattr(self, f"layer{stage}")(maps)
+        return maps  # type: ignore[no-any-return]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> class scores (B, classes)."""
+        pooled = self.avgpool(self.forward_features(images)).flatten(1)
+        scores: Tensor = self.fc(pooled + self.bias2 if self.config.fixed_up else pooled)
+        return scores
+
+    def blocks(self) -> list[Block]:
+        """The residual blocks from the first to the last."""
+        return [block for block in self.modules() if isinstance(block, Block)]
