@@ -115,6 +115,20 @@ def test_the_card_is_valid_croissant(built: Path) -> None:
     assert metadata.name == "MovingDigits" and len(metadata.record_sets) == 2
 
 
+@pytest.mark.parametrize("name", ["coloured-shapes", "shape-scenes"])
+def test_cards_of_sets_that_are_drawn_hold_too(name: str, tmp_path: Path) -> None:
+    assert main(["build", name, "--out", str(tmp_path), "--train", "11", "--test", "3"]) == 0
+    made = json.loads((tmp_path / "card.json").read_text())
+    for records, entry in zip(made["recordSet"], made["distribution"], strict=True):
+        assert entry["sha256"] == hashlib.sha256((tmp_path / entry["contentUrl"]).read_bytes()).hexdigest()
+        with SampleFile(tmp_path / f"{records['@id']}.h5") as file:
+            assert {field["name"] for field in records["field"]} == set(file.arrays) == set(made["facts"]["factors"])
+        assert {field["source"]["fileObject"]["@id"] for field in records["field"]} == {entry["@id"]}
+        assert {field["dataType"] for field in records["field"]} <= {"sc:Float", "sc:Integer", "sc:Boolean"}
+    croissant = pytest.importorskip("mlcroissant")
+    assert len(croissant.Dataset(jsonld=str(tmp_path / "card.json")).metadata.record_sets) == 2
+
+
 def test_card_command_prints_the_facts_of_one_file(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", str(built / "test.h5"), "--verify"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -153,9 +153,9 @@ def notes(config: ColouredShapesConfig) -> list[str]:
         "these alone, chance 0.1.",
         f"Every shape is its own mirror image and turned by up to {config.rotation:g} degrees; flips and small shifts keep "
         "the class.",
-        "Tips may be cut off by the border, and strokes may hide what tells two shapes apart: not every image can be told.",
-        "Shapes of one area reach out to different distances, which told_by_visible shows: pointed ones lose more at the "
-        "border and less under strokes.",
+        "Strokes may hide what tells two shapes apart, and the border may cut off a tip: not every image can be told.",
+        "Shapes of one area reach out to different distances, so a stroke hides a little more of compact ones; told_by_visible "
+        "says how little that tells.",
     ]
 
 
