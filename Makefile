@@ -3,7 +3,7 @@
 #   make text5_4      what the thesis prints in the text of a section
 #   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
 #   make test         set up if needed, then run the whole test suite
-# PRESET=smoke|quick|paper chooses the scale, PYTHON the interpreter the environment is made from, JOBS how many test files
+# PRESET=smoke|quick|cpu|paper chooses the scale, PYTHON the interpreter the environment is made from, JOBS how many test files
 # run at once.
 
 PYTHON ?= python3

@@ -1,5 +1,8 @@
 """The kept results are what their run records say, and the README shows them."""
 
+import io
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +11,7 @@ import pytest
 from efficiency_bench.artifacts import artifacts_path, load_artifacts
 from efficiency_bench.data_sets import choose_variants, load_data_sets
 from efficiency_bench.presets import load_preset
+from efficiency_bench.provenance import folder_digest
 from efficiency_bench.records import load_record
 from efficiency_bench.tables import load_table
 from efficiency_bench.tabulate import tabulate
@@ -31,12 +35,28 @@ def test_a_kept_table_follows_from_its_records(kept: Path, tmp_path: Path) -> No
     pd.testing.assert_frame_equal(frame, again)
 
 
+def committed_digest(commit: str, package: str, folder: Path) -> str:
+    """Digest of a package's source as it is in a commit."""
+    if not folder.exists():
+        packed = subprocess.run(["git", "-C", ROOT, "archive", commit, "packages"], capture_output=True, check=True)
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+    return folder_digest(folder / "packages" / package / "src" / package)
+
+
 @pytest.mark.parametrize("device", sorted({path.parent for path in KEPT}), ids=lambda path: path.name)
-def test_kept_records_come_from_one_device_and_clean_commits(device: Path) -> None:
+def test_kept_records_come_from_one_device_and_known_commits(device: Path, tmp_path: Path) -> None:
+    """Where a file of the repository was changed beside a run, the packages it ran are still those of its commit."""
     records = [load_record(path) for path in sorted(device.glob("runs/*.json"))]
     assert records
     assert len({record.device["name"] for record in records}) == 1
-    assert all(record.git["commit"] and record.git["dirty"] is False for record in records)
+    assert all(record.git["commit"] for record in records)
+    changed = {
+        (record.git["commit"], tuple(sorted(record.sources.items()))) for record in records if record.git["dirty"]
+    }
+    for commit, sources in sorted(changed):
+        for package, digest in sources:
+            assert committed_digest(commit, package, tmp_path / commit) == digest, f"{package} at {commit}"
     for path, record in zip(sorted(device.glob("runs/*.json")), records, strict=True):
         if artifacts_path(path).exists():  # of the runs that kept figures draw
             assert load_artifacts(path, record), "the arrays of a kept run are those it was recorded with"

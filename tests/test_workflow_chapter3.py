@@ -9,7 +9,7 @@ import torch
 from efficiency_bench.data_sets import choose_variants, load_data_sets, with_real_settings
 from efficiency_bench.experiments.action_recognition import Settings
 from efficiency_bench.figures import figure_runs, find_figures
-from efficiency_bench.plan import RunSpec, runs_needed
+from efficiency_bench.plan import RunSpec, runs_needed, with_starts
 from efficiency_bench.presets import Preset, find_preset
 from efficiency_bench.tables import Row, Table, find_tables
 from full_video.networks import NetworkConfig, build_network
@@ -200,7 +200,7 @@ def test_figures_draw_the_runs_of_tables() -> None:
 
 def test_every_row_of_a_table_is_trained_by_the_same_recipe() -> None:
     method = {"method", "frames", "rule", "clusters", "grouping"}
-    for preset in ("smoke", "quick", "paper"):
+    for preset in ("smoke", "quick", "cpu", "paper"):
         for name in TABLES:
             found = [
                 {key: value for key, value in run.settings.items() if key not in method}
@@ -208,6 +208,42 @@ def test_every_row_of_a_table_is_trained_by_the_same_recipe() -> None:
                 if run.experiment == "action_recognition" and run.settings["memory"] == "plain"
             ]
             assert found and all(recipe == found[0] for recipe in found)
+
+
+def test_every_row_of_a_table_starts_from_the_same_network() -> None:
+    """Also those with a streamed stem and the networks behind the figures."""
+    for name in ("smoke", "quick", "cpu", "paper"):
+        preset = find_preset(ROOT / "workflows" / "config", name)
+        folders = {name: made.folder for name, made in choose_variants(DATA_SETS, preset, "").items()}
+        drawn = {run.run_id: run for run in figure_runs(FIGURES.values(), preset, folders)}
+        every = [*(run for table in TABLES for run in runs(table, preset).values()), *drawn.values()]
+        trained = [run for run in every if run.kind == "train"]
+        for seed in preset.seeds:
+            starts = {run.start.run_id if run.start else "" for run in trained if run.seed == seed}
+            assert len(starts) == 1 and "" not in starts
+        start = trained[0].start
+        assert start is not None and start.start is None and start.settings["start"] == "random"
+        assert (start.settings["method"], start.settings["frames"]) == ("tsm", 8)
+        assert start.data["move4mnist"].startswith("move4mnist_start")
+
+
+def test_a_start_comes_before_what_starts_from_it() -> None:
+    preset = find_preset(ROOT / "workflows" / "config", "paper")
+    every = [run.run_id for run in with_starts(runs("table3_1", preset).values())]
+    for run in runs("table3_1", preset).values():
+        if run.start is not None:
+            assert every.index(run.start.run_id) < every.index(run.run_id)
+    assert len(every) == len(set(every)) == len(runs("table3_1", preset)) + len(preset.seeds)
+
+
+def test_pretrained_weights_need_no_start(tmp_path: Path) -> None:
+    (tmp_path / "Breakfast" / "P03").mkdir(parents=True)
+    (tmp_path / "Breakfast" / "P54").mkdir()
+    for name in ("quick", "paper"):
+        preset = with_real_settings(find_preset(ROOT / "workflows" / "config", name), DATA_SETS)
+        trained = [run for run in runs("table3_3", preset, str(tmp_path)).values() if run.kind == "train"]
+        assert trained and all(run.start is None and run.settings["weights"] for run in trained)
+        assert {(run.settings["width"], run.settings["optimizer"]) for run in trained} == {(64, "sgd")}
 
 
 def test_real_sets_are_read_where_the_data_root_has_them(tmp_path: Path) -> None:
@@ -235,15 +271,14 @@ def test_real_sets_are_read_where_the_data_root_has_them(tmp_path: Path) -> None
 TRAINED_ON = [
     name
     for name, data_set in DATA_SETS.items()
-    if data_set.real and data_set.real.read and "action_recognition" in data_set.real.settings["paper"]
+    if any(form.read and "action_recognition" in form.settings.get("paper", {}) for form in data_set.reals)
 ]
 
 
 @pytest.mark.parametrize("name", TRAINED_ON)
 def test_the_settings_of_a_real_set_can_be_trained(name: str) -> None:
     """A stem that is streamed needs fixed statistics in all of its layers; the network refuses otherwise."""
-    real = DATA_SETS[name].real
-    assert real is not None
+    (real,) = DATA_SETS[name].reals
     settings = Settings(**{**real.settings["paper"]["action_recognition"], "backbone": "resnet18", "milestones": (1,)})
     assert settings.memory == "streamed"
     config = NetworkConfig(classes=2, clusters=settings.clusters, frozen_norm=settings.frozen_norm)
@@ -258,7 +293,7 @@ def test_a_row_whose_network_is_not_the_printed_one_says_so() -> None:
     for name in ("table3_3", "table3_4", "table3_5", "table3_6", "table3_7", "table3_8"):
         for row in TABLES[name].rows:
             if row.measures:
-                assert "ResNet-18 from scratch" in row.note, f"{name}: {row.id}"
+                assert "ResNet-18 that learned motion on move4mnist_start" in row.note, f"{name}: {row.id}"
                 assert ("not Kinetics" in row.note) == ("pre_train" in TABLES[name].keys), f"{name}: {row.id}"
 
 

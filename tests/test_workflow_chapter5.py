@@ -8,7 +8,7 @@ import pytest
 
 from efficiency_bench.data_sets import choose_variants, load_data_sets, with_real_settings
 from efficiency_bench.figures import figure_runs, find_figures
-from efficiency_bench.plan import RunSpec, runs_needed
+from efficiency_bench.plan import RunSpec, runs_needed, with_starts
 from efficiency_bench.presets import Preset, check_targets, find_preset
 from efficiency_bench.tables import Row, Table, find_tables
 
@@ -20,7 +20,7 @@ EVERY_TABLE, EVERY_FIGURE = (
 TABLES = {name: table for name, table in EVERY_TABLE.items() if name.startswith(("table5", "text5"))}
 FIGURES = {name: figure for name, figure in EVERY_FIGURE.items() if name.startswith("fig5")}
 DATA_SETS = load_data_sets(ROOT / "workflows" / "data.yaml")
-PRESETS = ("smoke", "quick", "paper")
+PRESETS = ("smoke", "quick", "cpu", "paper")
 
 # Typed from the printed thesis, apart from the YAML files: one line per row, cells divided by |.
 PRINTED = {
@@ -193,7 +193,18 @@ def test_tables_and_figures_share_their_runs() -> None:
         assert of[f"fig5_{number}"].keys() <= of["table5_1"].keys(), f"figure 5.{number} draws runs of table 5.1"
     whole = set().union(*(of[f"table5_{n}"] for n in range(1, 6)))
     assert len(of["fig5_6"].keys() - whole) == 3, "its own are the factors other than the thesis's"
-    assert len(of["fig5_3"].keys() - whole) == 16 - 1
+    assert len(of["fig5_3"].keys() - whole) == 16
+
+
+def test_table_5_6_starts_from_the_networks_of_table_5_1() -> None:
+    for name in PRESETS:
+        preset = find_preset(CONFIG, name)
+        adapted = runs(["table5_6"], preset)
+        starts = {run.start.run_id for run in adapted.values() if run.start is not None}
+        assert len(starts) == len(adapted) == 9 * len(preset.seeds)
+        assert starts < trained(runs(["table5_1"], preset)).keys(), "all but the baseline"
+    (tuned,) = (run for run in runs(["text5_4"], find_preset(CONFIG, "smoke")).values() if run.start is not None)
+    assert tuned.start is not None and tuned.start.run_id in runs(["table5_1"], find_preset(CONFIG, "smoke"))
 
 
 def test_rows_differ_in_the_method_alone() -> None:
@@ -213,8 +224,12 @@ def test_rows_differ_in_the_method_alone() -> None:
 
 def test_the_thesiss_protocol_is_the_largest_preset() -> None:
     found = runs(TABLES, preset_of("paper")).values()
-    (full,) = (run for run in found if run.experiment == "image_classification" and run.seed == 0 and run.settings["norm"] == "gn"
-               and run.settings["backbone"] == "resnet50" and not run.settings["align"] and run.settings["batch_size"] == 64)  # fmt: skip
+    wanted = {"backbone": "resnet50", "norm": "gn", "align": False, "batch_size": 64}
+    (full,) = (
+        run
+        for run in found
+        if run.experiment == "image_classification" and run.seed == 0 and wanted.items() <= run.settings.items()
+    )
     expected = {"width": 64, "epochs": 300, "images": 0, "learning_rate": 0.01, "single_learning_rate": 0.001}
     expected |= {"milestones": [0.5, 0.75], "weight_decay": 0.0005, "schedule": "step", "clip_norm": 0.0}
     assert {name: full.settings[name] for name in expected} == expected
@@ -289,10 +304,10 @@ def test_settings_of_single_tables_are_of_tables_there_are(name: str) -> None:
 def test_the_smallest_preset_has_few_runs() -> None:
     found = runs([*TABLES, *FIGURES], find_preset(CONFIG, "smoke"))
     counts: dict[str, int] = {}
-    for run in found.values():
+    for run in with_starts(found.values()):
         counts[run.experiment] = counts.get(run.experiment, 0) + 1
     assert counts == {
-        "image_classification": 60,
+        "image_classification": 62,
         "domain_adaptation": 9,
         "semantic_segmentation": 2,
         "activation_distributions": 1,

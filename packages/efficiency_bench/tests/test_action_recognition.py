@@ -1,5 +1,6 @@
 """Action recognition at the smallest scale: a run and its pictures, and settings that make no sense."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ from efficiency_bench.cli import main
 from efficiency_bench.drawn import read_grouping, read_series
 from efficiency_bench.errors import UsageError
 from efficiency_bench.experiments import stage_distances as looked_at
-from efficiency_bench.experiments.action_recognition import Settings
+from efficiency_bench.experiments.action_recognition import Settings, start_of
 from efficiency_bench.experiments.cluster_pictures import EpochClusters, purity
 from efficiency_bench.experiments.stage_distances import correlation, ranks
 from efficiency_bench.records import RunRecord, load_record
-from efficiency_bench.settings import build_settings
+from efficiency_bench.settings import build_settings, changed_settings, format_assignments, parse_assignments
+from full_video.checkpoint import read_tensors
 from synthetic_datasets import build, get_generator
 
-TINY = ["epochs=2", "image_size=32", "resize=32", "batch_size=4", "warmup=0", "pictured_videos=2", "pictured_epochs=2"]
+TINY = ["epochs=2", "image_size=32", "resize=32", "batch_size=4", "warmup=0"]
+TINY += ["pictured_videos=2", "pictured_epochs=2", "start=random", "width=16"]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +34,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(videos: Path, out: Path, *settings: str) -> RunRecord:
+def run(videos: Path, out: Path, *settings: str, words: Sequence[str] = ()) -> RunRecord:
     values = dict(setting.split("=") for setting in [*TINY, *settings])
-    words = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
+    words = [*words, *(text for key, value in values.items() for text in ("--set", f"{key}={value}"))]
     main(["run", "action_recognition", *words, "--data", f"move4mnist={videos}", "--device", "cpu", "--out", str(out)])
     return load_record(out)
 
@@ -92,6 +95,48 @@ def test_a_streamed_run_needs_fixed_statistics(
     assert ended.value.code == 2 and "frozen_norm='stem'" in capsys.readouterr().err
     record = run(videos, tmp_path / "fixed.json", *streamed, "frozen_norm=stem")
     assert record.protocol["training"]["memory"] == "streamed"
+
+
+def test_a_run_that_starts_from_the_network_of_another(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    motion = ("start=motion", "start_epochs=1", "epochs=1", "pictured_videos=0")
+    with pytest.raises(SystemExit) as ended:
+        run(videos, tmp_path / "lost.json", *motion)
+    assert ended.value.code == 2 and "give its record with --start" in capsys.readouterr().err
+
+    given = dict(setting.split("=") for setting in [*TINY, *motion])
+    given = {key: value for key, value in given.items() if not key.startswith("pictured")}
+    wanted = start_of(build_settings(Settings, parse_assignments([f"{k}={v}" for k, v in given.items()]), "test"))
+    assert wanted is not None
+    settings = format_assignments(changed_settings(build_settings(Settings, wanted.settings, "test")))
+    start = tmp_path / "start.json"
+    run(
+        videos,
+        start,
+        *settings,
+        *(f"pictured_{what}={getattr(Settings(), f'pictured_{what}')}" for what in ("videos", "epochs")),
+    )
+    record = run(videos, tmp_path / "run.json", *motion, words=("--start", str(start)))
+    assert record.protocol["start"]["run_id"] == load_record(start).run_id != record.run_id
+
+    state = read_tensors(tmp_path / "start" / "network.pt", "full_video.network/1")["model"]
+    untrained = run(videos, tmp_path / "still.json", *motion, "learning_rate=1e-12", words=("--start", str(start)))
+    assert untrained.protocol["start"] == record.protocol["start"]
+    kept = read_tensors(tmp_path / "still" / "network.pt", "full_video.network/1")["model"]
+    torch.testing.assert_close(kept["layer3.0.conv1.weight"], state["layer3.0.conv1.weight"], rtol=1e-4, atol=1e-6)
+
+    with pytest.raises(SystemExit) as ended:
+        run(videos, tmp_path / "odd.json", *motion, "optimizer=sgd", words=("--start", str(start)))
+    assert ended.value.code == 2
+    assert "optimizer is 'adamw', these settings ask for 'sgd'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        run(videos, tmp_path / "none.json", words=("--start", str(start)))
+    assert ended.value.code == 2 and "starts from no other run" in capsys.readouterr().err
+    (tmp_path / "start" / "network.pt").unlink()
+    with pytest.raises(SystemExit) as ended:
+        run(videos, tmp_path / "gone.json", *motion, words=("--start", str(start)))
+    assert ended.value.code == 2 and "is not there any more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

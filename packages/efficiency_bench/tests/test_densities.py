@@ -35,5 +35,6 @@ def test_a_single_value_and_no_value_have_bins_too() -> None:
     width = found.x[0, 1] - found.x[0, 0]
     assert found.y[0].sum() * width == pytest.approx(1) and found.y[1].sum() == 0
     assert np.isfinite(densities([("nothing", [np.inf])]).x).all()
+    assert [densities([("a", range(n))]).x.shape[1] for n in (1, 400, 10**5)] == [12, 30, 60]
     with pytest.raises(ValueError, match="at least one set"):
         densities([])

@@ -298,7 +298,10 @@ def changed(content: dict[str, Any], *path: Any, to: Any = None) -> dict[str, An
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (changed(curve(), "kind", to="pie"), ["kind", "expected curve, frames, series, clusters, images or distributions", "'pie'"]),
+        (
+            changed(curve(), "kind", to="pie"),
+            ["kind", "expected curve, frames, series, clusters, images or distributions", "'pie'"],
+        ),
         (changed(curve(), "y"), ["the key 'y' is missing", "kind curve"]),
         (changed(curve(), "y", to="maps"), ["metric 'maps' is not declared", "fps, map, cost"]),
         (changed(curve(), "costs", to=["flops"]), ["metric 'flops' is not declared"]),

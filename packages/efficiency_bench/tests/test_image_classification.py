@@ -12,7 +12,7 @@ from efficiency_bench.cli import main
 from efficiency_bench.drawn import read_series
 from efficiency_bench.errors import UsageError
 from efficiency_bench.experiments import Context
-from efficiency_bench.experiments.image_classification import FOUND, Settings, fine_tuning, rate_of
+from efficiency_bench.experiments.image_classification import FOUND, Settings, fine_tuning, rate_of, start_of
 from efficiency_bench.experiments.image_data import open_split
 from efficiency_bench.experiments.training_pictures import look, middle_layer
 from efficiency_bench.records import RunRecord, load_record
@@ -20,7 +20,15 @@ from efficiency_bench.settings import build_settings
 from synthetic_datasets import build, get_generator
 from weight_align.networks import NetworkConfig, build_network
 
-TINY = {"backbone": "resnet18", "width": 4, "images": 40, "test_images": 20, "epochs": 3, "batch_size": 8, "pictured_epochs": 3}
+TINY = {
+    "backbone": "resnet18",
+    "width": 4,
+    "images": 40,
+    "test_images": 20,
+    "epochs": 3,
+    "batch_size": 8,
+    "pictured_epochs": 3,
+}
 PICTURES = ("test_error", "channel_weights", "channel_activations", "middle_channels", "classifier_channels")
 
 
@@ -94,12 +102,28 @@ def test_a_training_that_diverges_has_a_record_that_says_so(shapes: Path, tmp_pa
 
 
 def test_a_network_with_bn_is_fine_tuned_with_weight_align(shapes: Path, tmp_path: Path) -> None:
-    record = run(shapes, tmp_path / "run.json", norm="bn", start="unaligned", pictured_epochs=0)
+    plain = {"norm": "bn", "align": "false", "pictured_epochs": 0}
+    run(shapes, tmp_path / "before.json", **plain)
+    words = [
+        text
+        for key, value in {**TINY, **plain, "align": "true", "start": "unaligned"}.items()
+        for text in ("--set", f"{key}={value}")
+    ]
+    started = ["--data", f"cifar10={shapes}", "--device", "cpu", "--start", str(tmp_path / "before.json")]
+    main(["run", "image_classification", *words, *started, "--out", str(tmp_path / "run.json")])
+    record = load_record(tmp_path / "run.json")
     assert set(FOUND) <= set(record.metrics) and "artifacts" not in record.protocol
-    before, after = (torch.load(tmp_path / "run" / part / "network.pt") for part in ("unaligned", "aligned"))
+    assert record.metrics["epochs"].value == 1, "a quarter of three"
+    assert record.protocol["start"]["run_id"] == load_record(tmp_path / "before.json").run_id
+    before, after = (torch.load(tmp_path / part / "network.pt") for part in ("before", "run"))
     assert not before["config"]["align"] and after["config"]["align"]
     settings = Settings(epochs=300, start="unaligned", norm="bn")
     assert (fine_tuning(settings).epochs, fine_tuning(settings).learning_rate) == (75, 0.001)
+    start = start_of(settings)
+    assert start is not None and build_settings(Settings, start.settings, "start") == Settings(
+        epochs=300, norm="bn", align=False
+    )
+    assert start_of(Settings()) is None
 
 
 def test_the_learning_rate_is_linear_in_the_batch() -> None:
@@ -136,8 +160,19 @@ def test_real_images_are_read_through_their_index(tmp_path: Path) -> None:
     index = tmp_path / "data" / "cifar10-jpeg"
     for split in ("train", "test"):
         words = ["--package", "weight_align", "--split", split, "--name", "CIFAR-10", "--source", "JPEG"]
-        main(["index", "image-folder", str(tmp_path / "real/cifar10"), *words, "--out", str(index / f"{split}.index.json")])
-    context = Context({"cifar10": index}, torch.device("cpu"), 0, tmp_path / "run", {"cifar10": tmp_path / "real/cifar10"})
+        main(
+            [
+                "index",
+                "image-folder",
+                str(tmp_path / "real/cifar10"),
+                *words,
+                "--out",
+                str(index / f"{split}.index.json"),
+            ]
+        )
+    context = Context(
+        {"cifar10": index}, torch.device("cpu"), 0, tmp_path / "run", {"cifar10": tmp_path / "real/cifar10"}
+    )
     images = open_split(context, "cifar10", "train")
     assert len(images) == 6 and images.facts.class_names == ("cat", "dog")
     (tmp_path / "real/cifar10/train/cat/0.png").unlink()

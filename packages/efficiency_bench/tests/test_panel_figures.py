@@ -295,7 +295,9 @@ def test_absent_runs_and_examples(tmp_path: Path, runs: Path) -> None:
     content["panels"][0]["example"] = "cosine"
     figure = load_figure(write(tmp_path, content))
     stored(figure, runs)
-    with pytest.raises(UsageError, match="panel 'a': has no series 'cosine'; it hands over densities, euclidean, hamming, one"):
+    with pytest.raises(
+        UsageError, match="panel 'a': has no series 'cosine'; it hands over densities, euclidean, hamming, one"
+    ):
         plot(figure, PRESET, runs, FOLDERS, tmp_path / "fig3_5.svg")
     content = clusters()
     content["panels"][1]["frames"] = [4]

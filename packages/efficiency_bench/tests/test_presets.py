@@ -197,6 +197,14 @@ def test_a_table_may_have_settings_of_its_own(tmp_path: Path) -> None:
         check_targets(preset, ["fig2_5"])
 
 
+def test_instead_replaces_even_what_a_row_says(tmp_path: Path) -> None:
+    preset = load_preset(write(tmp_path, instead={"detection": {"iterations": 7}}))
+    found = preset.settings("detection", {"iterations": 9, "horizon": 3}, "row")
+    assert (found.iterations, found.horizon) == (7, 3)
+    with pytest.raises(UsageError, match=r"instead\.detection: unknown setting 'iteration'"):
+        load_preset(write(tmp_path, instead={"detection": {"iteration": 1}}))
+
+
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [

@@ -235,7 +235,7 @@ def test_adamw_decays_weights_and_nothing_else() -> None:
 
 
 def test_an_optimizer_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="optimizer must be one of .*adamw.*, got 'adam'"):
+    with pytest.raises(ValueError, match=r"optimizer must be one of .*adamw.*, got 'adam'"):
         recipe(optimizer="adam")
 
 

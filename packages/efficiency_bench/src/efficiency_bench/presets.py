@@ -1,9 +1,9 @@
 """Presets: how large the runs behind the tables are.
 
 One YAML file per preset: which seeds, how large the generated data, which generated data set stands in for a real one
-instead of its own stand-in, and settings of the experiments. A setting is looked up in the table's row, then in what the
-preset says of that table or figure (`targets`), then in what a real data set brings (`data_sets.with_real_settings`), then in
-the preset's settings of the experiment, then in the experiment's defaults.
+instead of its own stand-in, and settings of the experiments. A setting is looked up in the preset's `instead`, then in the
+table's row, then in what the preset says of that table or figure (`targets`), then in what a real data set brings
+(`data_sets.with_real_settings`), then in the preset's settings of the experiment, then in the experiment's defaults.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,6 +38,9 @@ class Preset:
     targets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Table or figure ("table5_2") -> experiment -> settings of the runs it needs, the same in all its rows: a table with
     costly rows can be made smaller than others."""
+    instead: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Experiment -> settings that replace even those of the rows, so that rows which differ in nothing else share a run: for a
+    preset whose numbers mean nothing."""
     real: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> settings over those of the preset."""
 
@@ -58,6 +61,7 @@ class Preset:
             values |= self.real.get(folder, {}).get(experiment, {})
         values |= self.targets.get(target, {}).get(experiment, {})
         values |= row
+        values |= self.instead.get(experiment, {})
         return build_settings(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
 
     def data_variant(self, name: str, source: str) -> str:
@@ -81,6 +85,7 @@ def load_preset(path: Path) -> Preset:
         raise UsageError(f"{path}: preset: expected the file's name {path.stem!r}, got {document['preset']!r}")
     targets = document.get("targets", {})
     _check_settings(document["experiments"], f"{path}: experiments")
+    _check_settings(document.get("instead", {}), f"{path}: instead")
     for target, by_experiment in targets.items():
         _check_settings(by_experiment, f"{path}: targets.{target}")
     return Preset(
@@ -92,6 +97,7 @@ def load_preset(path: Path) -> Preset:
         path=path,
         stand_ins=document.get("stand_ins", {}),
         targets=targets,
+        instead=document.get("instead", {}),
     )
 
 

@@ -52,7 +52,11 @@ def source_digest(package: str) -> str:
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(f"package {package!r} is not installed, so its source has no digest")
-    root = Path(next(iter(spec.submodule_search_locations)))
+    return folder_digest(Path(next(iter(spec.submodule_search_locations))))
+
+
+def folder_digest(root: Path) -> str:
+    """`source_digest` of the package whose `*.py` lie under `root`."""
     digest = hashlib.sha256()
     files = {file.relative_to(root).as_posix(): file for file in root.rglob("*.py")}
     for name, file in sorted(files.items()):

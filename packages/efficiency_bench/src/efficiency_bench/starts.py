@@ -21,10 +21,12 @@ class Found:
 
     run_id: str
     """The run that trained it."""
-    network: Path
-    """Its file."""
+    network: Path | None
+    """Its file; None where the run diverged and left none, which its record says."""
     digest: str
-    """sha256 of the file."""
+    """sha256 of the file; empty without."""
+    absent: str = ""
+    """Why there is none."""
 
     def to_protocol(self) -> dict[str, Any]:
         """What the record of a run that starts from it says of it."""
@@ -64,6 +66,8 @@ def find_start(experiment: Experiment, settings: Any, seed: int, record: Path | 
             f"--start {record}: {odd[0]} is {found.settings.get(odd[0])!r}, these settings ask for {expected[odd[0]]!r}"
         )
     network = record.with_suffix("") / NETWORK
+    if not network.is_file() and found.absent:
+        return Found(found.run_id, None, "", next(iter(found.absent.values())))
     if not network.is_file():
         raise UsageError(f"--start {record}: {network} is not there any more; delete the record to train it again")
     return Found(found.run_id, network, hashlib.sha256(network.read_bytes()).hexdigest())

@@ -38,7 +38,12 @@ class _Body(resnet.ResNet):
         self.fc = nn.Linear(8 * width * block.expansion, 1)
 
     def _make_layer(
-        self, block: type[resnet.BasicBlock | resnet.Bottleneck], planes: int, blocks: int, stride: int = 1, dilate: bool = False
+        self,
+        block: type[resnet.BasicBlock | resnet.Bottleneck],
+        planes: int,
+        blocks: int,
+        stride: int = 1,
+        dilate: bool = False,
     ) -> nn.Sequential:
         if planes == 64:
             self.inplanes = self._width

@@ -335,9 +335,7 @@ def _optimizer(model: VideoNetwork, config: TrainConfig) -> Optimizer:
     # One pass over weights, gradients and moments; a gradient scaler cannot clip what it would unscale itself.
     fused = config.precision != "16-mixed"
     if config.optimizer == "sgd":
-        return SGD(
-            parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=fused
-        )
+        return SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=fused)
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models
 
+from outlier_matching.domain_norm import DomainBatchNorm2d
 from outlier_matching.errors import UsageError
 
 __all__ = ["CLASSIFIERS", "FiveLayers", "build_backbone"]
 
 CLASSIFIERS = ("fc", "classifier", "heads", "head")
 """What torchvision's networks call their last layers, which are left out."""
+
+_SMALL: dict[str, Callable[[int], nn.Module] | None] = {
+    "small": None,
+    "small_bn": nn.BatchNorm2d,
+    "small_dbn": DomainBatchNorm2d,
+}
 
 
 class FiveLayers(nn.Sequential):
@@ -27,10 +36,18 @@ class FiveLayers(nn.Sequential):
         self.features = layers
         self.avgpool = nn.AdaptiveAvgPool2d(pool)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, H, W) -> (n, C * pool * pool)."""
-        maps: Tensor = self.avgpool(self.features(images))
+    def forward(self, images: Tensor, domain: int = 0) -> Tensor:
+        """(n, 3, H, W) of one domain -> (n, C * pool * pool). ``domain`` matters to :class:`DomainBatchNorm2d` alone."""
+        maps = images
+        for layer in self.features:
+            maps = layer(maps, domain) if isinstance(layer, DomainBatchNorm2d) else layer(maps)
+        maps = self.avgpool(maps)
         return maps.flatten(1)
+
+    @property
+    def knows_domains(self) -> bool:
+        """Whether images of different domains are treated differently."""
+        return any(isinstance(layer, DomainBatchNorm2d) for layer in self.features)
 
     def conv(self, number: int) -> nn.Conv2d:
         """Convolution ``number``, from 1."""
@@ -45,7 +62,7 @@ def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
     """A backbone with random weights, and the length of its vectors.
 
     Args:
-        name: ``alexnet``, ``small``, ``small_bn``, or a classifier of torchvision.
+        name: ``alexnet``, ``small``, ``small_bn``, ``small_dbn``, or a classifier of torchvision.
         size: height and width of its images.
 
     Raises:
@@ -61,11 +78,11 @@ def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
 
 
 def _build(name: str) -> nn.Module:
-    if name in ("small", "small_bn"):
-        return FiveLayers(_small(norm=name == "small_bn"), 4)
+    if name in _SMALL:
+        return FiveLayers(_small(_SMALL[name]), 4)
     if name not in list_models(module=_torchvision()):
         raise UsageError(
-            f"backbone must be small, small_bn or a classifier of torchvision such as alexnet, got {name!r}"
+            f"backbone must be {', '.join(_SMALL)} or a classifier of torchvision such as alexnet, got {name!r}"
         )
     if name == "alexnet":
         return FiveLayers(_alexnet(), 6)
@@ -95,14 +112,14 @@ def _alexnet() -> nn.Sequential:
     return layers
 
 
-def _small(norm: bool) -> nn.Sequential:
-    """AlexNet's order of layers for images a quarter as wide; without normalisation, as AlexNet, or with batch norm."""
+def _small(norm: Callable[[int], nn.Module] | None) -> nn.Sequential:
+    """AlexNet's order of layers for images a quarter as wide; without normalisation, as AlexNet, or with ``norm``."""
 
     def conv(into: int, out: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
         layer = nn.Conv2d(into, out, kernel, stride, kernel // 2)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # there is one
-        return (layer, *((nn.BatchNorm2d(out),) if norm else ()), nn.ReLU(inplace=True))
+        return (layer, *(() if norm is None else (norm(out),)), nn.ReLU(inplace=True))
 
     return nn.Sequential(
         *conv(3, 32, 5, 2),

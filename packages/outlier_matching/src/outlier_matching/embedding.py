@@ -21,6 +21,7 @@ def embed(
     batch: int = 256,
     device: str | torch.device = "cpu",
     precision: str = "32-true",
+    domain: int = 0,
 ) -> Tensor:
     """L2-normalised fc8 of every image, dropout off.
 
@@ -30,6 +31,8 @@ def embed(
         batch: images at a time.
         device: where to compute.
         precision: ``32-true``, or ``bf16-mixed`` for bfloat16 where autocast allows it.
+        domain: of the images, 0 the source (and the gallery) or 1 the target (the queries); matters to a network that keeps
+            them apart (``small_dbn``).
 
     Returns:
         float32 (n, embedding) on ``device``.
@@ -46,7 +49,7 @@ def embed(
         network.eval()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
             for part in _batches(network, images, batch):
-                parts.append(network(part.to(device, non_blocking=True)).embedding.float())
+                parts.append(network(part.to(device, non_blocking=True), domain).embedding.float())
     finally:
         network.train(training)
     if not parts:

@@ -43,17 +43,16 @@ def run(options: argparse.Namespace, device: str) -> int:
     """Evaluate; prints the figures and writes them where asked."""
     from outlier_matching.checkpoint import load_network
     from outlier_matching.embedding import embed
-    from outlier_matching.evaluation import EvaluateConfig, detector, evaluate
+    from outlier_matching.evaluation import EvaluateConfig, detector, labelled, score
 
     config = build(EvaluateConfig, parse_settings(options.set, EvaluateConfig)[0])
     saved = load_network(options.checkpoint)
     source, target = open_domains(options)
     if target is None:
         raise UsageError(f"{options.data}: has one domain; matching across domains needs a target")
-    scores = evaluate(
-        lambda images: embed(saved.network, images, device=device),
-        source,
-        target,
+    scores = score(
+        labelled(lambda images: embed(saved.network, images, device=device), source),
+        labelled(lambda images: embed(saved.network, images, device=device, domain=1), target),
         config,
         detect=None if saved.references is None else detector(saved.references),
     )

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, device: str) -> int:
         progress=_progress("gallery"),
     )
     queries = describe_folder(
-        saved.network, options.queries, batch=options.batch, device=device, progress=_progress("queries")
+        saved.network, options.queries, batch=options.batch, device=device, progress=_progress("queries"), domain=1
     )
     matches = match(
         queries.gallery,

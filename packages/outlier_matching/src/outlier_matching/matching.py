@@ -70,6 +70,7 @@ def describe_folder(
     batch: int = 64,
     device: str = "cpu",
     progress: Progress | None = None,
+    domain: int = 0,
 ) -> Described:
     """Features of all images of a folder and the folders below it.
 
@@ -81,6 +82,7 @@ def describe_folder(
         batch: images shown to the network at once.
         device: where the network computes.
         progress: told how many of the images that had to be read are done.
+        domain: 0 for images of the source, as a gallery is, 1 for the target's, as queries are.
 
     Raises:
         UsageError: if there is no such folder or no image in it.
@@ -122,7 +124,7 @@ def describe_folder(
                 else:
                     good.append((number, image))
             if good:
-                features = embed(network, torch.stack([image for _, image in good]), batch, device).cpu()
+                features = embed(network, torch.stack([image for _, image in good]), batch, device, domain=domain).cpu()
                 rows.update(zip((number for number, _ in good), features, strict=True))
             if progress is not None:
                 progress(min(first + batch, len(fresh)), len(fresh))

@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["FIVE_LAYERS", "NetworkConfig"]
 
-FIVE_LAYERS = ("alexnet", "small", "small_bn")
+FIVE_LAYERS = ("alexnet", "small", "small_bn", "small_dbn")
 """Backbones of five convolutions, conv1 to conv5, of which ``trained="thesis"`` can name some."""
 
 
@@ -17,7 +17,8 @@ class NetworkConfig:
 
     backbone: str = "alexnet"
     """``alexnet``, ``small`` (its order of layers for images of 32 to 64 pixels), ``small_bn`` (and batch norm, with which it
-    learns faster from random weights), or any classifier of torchvision by name."""
+    learns faster from random weights), ``small_dbn`` (batch norm with statistics of its own for each domain, with which it
+    also adapts), or any classifier of torchvision by name."""
     embedding: int = 1000
     """Numbers that describe an image: outputs of fc8."""
     width: int = 4096

@@ -39,7 +39,8 @@ class MatchingNetwork(nn.Module):
     """A backbone and fc6, fc7, fc8.
 
     The three branches of figure 4.2 are three calls of it, or one call of all their images together, which is the same
-    and faster; only a backbone with batch norm would take its statistics over all that it is shown at once.
+    and faster; only a backbone with batch norm takes its statistics over all that it is shown at once (``small_bn``), or
+    over each domain by itself (``small_dbn``).
 
     Layers that are not trained (``config.trained``) take no gradient and stay in eval mode.
 
@@ -96,24 +97,38 @@ class MatchingNetwork(nn.Module):
         small = resized(images, self.config.size).to(self.fc8.weight.dtype)
         return (small / 255 - self.mean) / self.std
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, domain: int = 0, source: int | None = None) -> Features:
         """Features of images.
 
         Args:
             images: uint8 (n, 3, H, W) of any size, or what :meth:`prepare` makes of them.
+            domain: which they are of, 0 the source or 1 the target; only ``small_dbn`` asks.
+            source: where given, the first so many images are of the source and the others of the target.
         """
         if not images.is_floating_point():
             images = self.prepare(images)
-        fc6 = self.dropout(self.fc6(self.backbone(images)).relu())
+        fc6 = self.dropout(self.fc6(self._vectors(images, domain, source)).relu())
         fc7 = self.dropout(self.fc7(fc6).relu())
         return Features(fc6, fc7, self.fc8(fc7))
+
+    def _vectors(self, images: Tensor, domain: int, source: int | None) -> Tensor:
+        backbone = self.backbone
+        if not (isinstance(backbone, FiveLayers) and backbone.knows_domains):
+            vectors: Tensor = backbone(images)
+        elif source is None:
+            vectors = backbone(images, domain)
+        else:
+            vectors = torch.cat(
+                [backbone(part, number) for number, part in enumerate((images[:source], images[source:]))]
+            )
+        return vectors
 
 
 def build_network(config: NetworkConfig, weights: str | None = None) -> MatchingNetwork:
     """A network with random weights, or with pretrained ones.
 
     Layers that start from random are drawn from torch's default generator: fc6 to fc8, and with ``random_heads`` the
-    trained convolutions, after Glorot with biases of zero (the author's), those of ``small`` and ``small_bn`` after He,
+    trained convolutions, after Glorot with biases of zero (the author's), those of the small backbones after He,
     those of other backbones as torchvision draws them.
 
     Args:

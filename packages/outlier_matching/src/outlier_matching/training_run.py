@@ -163,7 +163,7 @@ class Run:
         if self.sets is not None and batch.rows is not None:
             weights = self.sets.weights[torch.from_numpy(batch.rows).to(device)]
         self.optimizer.zero_grad(set_to_none=True)
-        features = self.wrapped(images)
+        features = self.wrapped(images, source=2 * len(batch.matching))
         losses = self.objective(features, batch.matching.to(device), weights, target=batch.rows is not None)
         self._fabric.backward(losses.total)
         self.optimizer.step()
@@ -198,7 +198,8 @@ class Run:
         assert self._source is not None and self._target is not None
         precision, device = self._config.precision, self._fabric.device
         source, target = (
-            embed(self.model, store.whole, _EMBED_BATCH, device, precision) for store in (self._source, self._target)
+            embed(self.model, store.whole, _EMBED_BATCH, device, precision, domain)
+            for domain, store in enumerate((self._source, self._target))
         )
         return source, target
 

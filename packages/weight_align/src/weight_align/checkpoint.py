@@ -15,7 +15,7 @@ from weight_align.files import atomic_path
 from weight_align.networks import Network, NetworkConfig, build_network
 from weight_align.parametrization import is_aligned
 
-__all__ = ["SavedNetwork", "load_network", "read_tensors", "save_network", "write_tensors"]
+__all__ = ["SavedNetwork", "load_network", "read_format", "read_tensors", "save_network", "write_tensors"]
 
 _FORMAT = "weight_align.network/1"
 
@@ -52,20 +52,33 @@ def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
     Raises:
         UsageError: if it is missing, damaged, or holds something else than ``expected_format``.
     """
-    path = Path(path)
+    content = _read(Path(path))
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != expected_format:
+        raise UsageError(f"{path}: a checkpoint of another kind (format {found!r}, expected {expected_format!r})")
+    return dict(content)
+
+
+def read_format(path: str | Path) -> str | None:
+    """Which format a checkpoint says it has, or None.
+
+    Raises:
+        UsageError: if it is missing or damaged.
+    """
+    content = _read(Path(path))
+    return content.get("format") if isinstance(content, dict) else None
+
+
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected a checkpoint of weight_align")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's advice, to load it with code and all, is not repeated here
         raise UsageError(f"{path}: not a readable checkpoint (not a file of tensors)") from error
     except Exception as error:  # a damaged pickle can raise almost anything: KeyError, IndexError, struct.error, ...
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise UsageError(f"{path}: not a readable checkpoint ({reason})") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != expected_format:
-        raise UsageError(f"{path}: a checkpoint of another kind (format {found!r}, expected {expected_format!r})")
-    return dict(content)
 
 
 def save_network(path: str | Path, network: Network, facts: Mapping[str, Any] | None = None) -> None:

@@ -21,27 +21,27 @@ def classifiers(model: nn.Module) -> set[str]:
     """
     if isinstance(model, LAYERS):
         return set()
-    own = _own(model)
-    if own:
-        return own
-    found = set()
-    branches = [name for name, _ in model.named_children() if name.lower().startswith("aux")]
-    for name in branches:
-        found |= _last(model, lambda path, name=name: path.startswith(f"{name}."))
-    return found | _last(model, lambda path: path.partition(".")[0] not in branches)
-
-
-def _own(model: nn.Module) -> set[str]:
     ask = getattr(model, "get_classifier", None)
-    if not callable(ask):
-        return set()
-    answer = ask()
+    if callable(ask):
+        return _inside(model, ask())
+    branches = [name for name, _ in model.named_children() if name.lower().startswith("aux")]
+    found = _last(model, lambda top: top not in branches)
+    for name in branches:
+        found |= _last(model, name.__eq__)
+    return found
+
+
+def _inside(model: nn.Module, answer: object) -> set[str]:
     heads = answer if isinstance(answer, tuple | list) else (answer,)
     inside = {id(layer) for head in heads if isinstance(head, nn.Module) for layer in head.modules()}
     return {name for name, layer in model.named_modules() if isinstance(layer, LAYERS) and id(layer) in inside}
 
 
 def _last(model: nn.Module, within: Callable[[str], bool]) -> set[str]:
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS) and within(name)}
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, LAYERS) and within(name.partition(".")[0])
+    }
     linear = [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
     return set((linear or list(layers))[-1:])

@@ -15,7 +15,8 @@ from torch.nn.utils import parametrize
 from weight_align.align import EPS, Gain
 from weight_align.classifier import classifiers
 from weight_align.filters import LAYERS, layout_of
-from weight_align.parametrization import Scale, WeightAlignment, alignment_of
+from weight_align.parametrization import Scale, WeightAlignment, alignment_of, attach
+from weight_align.together import install
 
 __all__ = ["Keep", "weight_align"]
 
@@ -34,6 +35,7 @@ def weight_align(
     variance: bool = True,
     eps: float = EPS,
     keep: Keep = "weights",
+    together: bool = False,
 ) -> Model:
     """Align the weights of a network's convolutions and linear layers (thesis equation 5.10), in place.
 
@@ -55,6 +57,8 @@ def weight_align(
             networks from scratch). ``"function"``: each scale starts at its filter's own deviation, so that a trained
             network computes what it did, but for the mean of its filters, which is taken away (for networks to be
             fine-tuned); exactly what it did where that mean is zero, as in a folded network, and with ``centre=False``.
+        together: whether to align all weights in one step when ``model`` is called, which saves overhead where layers are
+            small; see :mod:`weight_align.together`. The numbers are the same.
 
     Returns:
         ``model``.
@@ -76,7 +80,7 @@ def weight_align(
     _check_shared(model, layers)
     alignments = {
         name: WeightAlignment(
-            layer.weight, layout_of(layer), gain=gain, scale=scale, centre=centre, variance=variance, eps=eps
+            _weight(layer), layout_of(layer), gain=gain, scale=scale, centre=centre, variance=variance, eps=eps
         )
         for name, layer in layers.items()
     }
@@ -89,8 +93,10 @@ def weight_align(
         )
     for name, layer in layers.items():
         if keep == "function":
-            _keep_function(layer.weight, alignments[name])
-        parametrize.register_parametrization(layer, "weight", alignments[name])
+            _keep_function(_weight(layer), alignments[name])
+        attach(layer, alignments[name])
+    if together:
+        install(model)
     return model
 
 
@@ -140,36 +146,36 @@ def _check(name: str, layer: nn.Module) -> None:
 
 def _check_shared(model: nn.Module, layers: dict[str, nn.Module]) -> None:
     """A weight that two modules hold cannot be aligned in one of them alone, nor folded in either."""
-    holders: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        holders.setdefault(id(parameter), []).append(name)
-    first: dict[int, str] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        first.setdefault(id(module), name)
+    holders: dict[int, dict[int, str]] = {}
+    for path, module in model.named_modules():  # each module once, also where it has two names
+        for parameter in module.parameters(recurse=False):
+            holders.setdefault(id(parameter), {})[id(module)] = path
     for name, layer in layers.items():
-        # The same module under two names is one layer; another module with the same parameter is not.
-        owners = {
-            id(model.get_submodule(path.rpartition(".")[0])): path.rpartition(".")[0] for path in holders[id(layer.weight)]
-        }
-        others = [path for module, path in owners.items() if module != id(layer)]
+        others = [path for module, path in holders[id(layer.weight)].items() if module != id(layer)]
         if others:
             raise ValueError(f"{name} cannot be aligned: {others[0]} holds the same weight; name both in exclude")
 
 
 def _has_constant(layer: nn.Module) -> bool:
-    weight: Tensor = layer.weight  # type: ignore[assignment]
+    weight = _weight(layer).detach()
     if weight.is_meta:
         return False
-    rows = layout_of(layer).rows(weight.detach())
+    rows = layout_of(layer).rows(weight)
     return bool((rows.amax(1) == rows.amin(1)).any())
 
 
+@torch.no_grad()
 def _keep_function(weight: Tensor, alignment: WeightAlignment) -> None:
     """Let each scale make up for what the alignment divides by."""
     if alignment.scale is None or not alignment.variance:
         return
-    with torch.no_grad():
-        rows = alignment.layout.rows(weight.detach())
-        rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-        divisor = torch.sqrt(rows.shape[1] / 2 * rows.var(1, correction=0) + alignment.eps)
-        alignment.scale.copy_(divisor / alignment.gain)
+    recipe = alignment.recipe
+    rows = recipe.layout.rows(weight)
+    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    divisor = torch.sqrt(rows.shape[1] / 2 * rows.var(1, correction=0) + recipe.eps)
+    alignment.scale.copy_(divisor / recipe.gain)
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight

@@ -86,7 +86,8 @@ class Layout:
 
 def _inner(weight: Tensor) -> list[int]:
     """The dimensions of a filter from the one whose entries lie furthest apart in memory to the one whose lie closest."""
-    return sorted(range(1, weight.dim()), key=lambda dim: -weight.stride(dim))
+    strides = weight.stride()
+    return sorted(range(1, weight.dim()), key=lambda dim: -strides[dim])
 
 
 def layout_of(layer: nn.Module) -> Layout:

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
-from weight_align.parametrization import alignment_of
+from weight_align.parametrization import alignment_of, detach
+from weight_align.together import uninstall
 
 __all__ = ["fold"]
 
@@ -34,6 +34,7 @@ def fold(model: Model) -> Model:
     layers = [layer for layer in model.modules() if alignment_of(layer) is not None]
     if not layers:
         raise ValueError(f"{torch.typename(model)} has no aligned layer; was it folded before?")
+    uninstall(model)
     for layer in layers:
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        detach(layer)
     return model

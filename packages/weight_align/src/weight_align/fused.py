@@ -1,4 +1,4 @@
-"""Equation 5.10 in one kernel forward and one backward.
+"""Equation 5.10 in one kernel forward and one backward, for one weight or for all of a network.
 
 Rows are standardised and multiplied by one factor each by group norm, where every row is a group and a channel; the gradient
 is that of batch norm, where every row is a channel. Each is one pass over the weights. Of the forms that were timed on
@@ -8,6 +8,7 @@ the 23.5 million weights of ResNet-50's convolutions, this is the fastest (READM
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from weight_align.filters import Layout
 from weight_align.standardise import standardised_gradients
 
-__all__ = ["Recipe", "align_fused", "can_fuse"]
+__all__ = ["Recipe", "align_fused", "align_together", "can_fuse"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,22 @@ def align_fused(weight: Tensor, scale: Tensor | None, recipe: Recipe) -> Tensor:
         scale: (C_out,), one number, or None.
         recipe: what to do.
     """
-    aligned: Tensor = _Align.apply(weight, scale, recipe)  # type: ignore[no-untyped-call]
+    return align_together([weight], [scale], [recipe])[0]
+
+
+def align_together(
+    weights: Sequence[Tensor], scales: Sequence[Tensor | None], recipes: Sequence[Recipe]
+) -> tuple[Tensor, ...]:
+    """w_hat of several weights, in one step of the backward pass, bit for bit :func:`align_fused` of each.
+
+    That spares the overhead of a step for each of them, but holds all gradients with respect to w_hat until the last is there.
+
+    Args:
+        weights: of float32 or float64.
+        scales: of each weight: (C_out,), one number, or None.
+        recipes: of each weight.
+    """
+    aligned: tuple[Tensor, ...] = _Align.apply(tuple(recipes), *weights, *scales)  # type: ignore[no-untyped-call]
     return aligned
 
 
@@ -61,41 +77,72 @@ class _Align(torch.autograd.Function):
     """``forward`` with a context, not ``setup_context``: for a small weight the latter costs as much as all the rest."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scale: Tensor | None, recipe: Recipe) -> Tensor:
-        layout = recipe.layout
-        count, length = layout.count(weight), layout.length(weight)
-        # The weight as it is where it can be: a view as output of a Function costs more than the kernel does.
-        in_order = layout.out_dim == 0 and _in_order(weight)
-        rows = weight if in_order else layout.rows(weight).contiguous()
-        factor = _factor(weight, scale, count, recipe.constant(length))
-        aligned, mean, inverse = torch.native_group_norm(
-            rows, factor, None, 1, count, length, count, recipe.row_eps(length)
-        )
-        ctx.recipe = recipe
-        ctx.save_for_backward(weight, scale, factor, mean, inverse, None if in_order else rows)
-        return aligned if in_order else layout.unrows(aligned, weight)
+    def forward(ctx: Any, recipes: tuple[Recipe, ...], *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.recipes = recipes
+        ctx.set_materialize_grads(False)
+        results, kept = [], list(tensors)
+        for recipe, weight, scale in zip(recipes, tensors[: len(recipes)], tensors[len(recipes) :], strict=True):
+            assert weight is not None
+            layout = recipe.layout
+            count, length = layout.count(weight), layout.length(weight)
+            # The weight as it is where it can be: a view as output of a Function costs more than the kernel does.
+            in_order = layout.out_dim == 0 and _in_order(weight)
+            rows = weight if in_order else layout.rows(weight).contiguous()
+            factor = _factor(weight, scale, count, recipe.constant(length))
+            aligned, mean, inverse = torch.native_group_norm(
+                rows, factor, None, 1, count, length, count, recipe.row_eps(length)
+            )
+            results.append(aligned if in_order else layout.unrows(aligned, weight))
+            kept += [None if in_order else rows, factor, mean, inverse]
+        ctx.save_for_backward(*kept)
+        return tuple(results)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        weight, scale, factor, mean, inverse, rows = ctx.saved_tensors
-        recipe: Recipe = ctx.recipe
-        if torch.is_grad_enabled():  # gradients of gradients were asked for
-            return *_differentiable(gradient, weight, scale, recipe), None
-        layout, count, length = recipe.layout, len(factor), weight.numel() // len(factor)
-        of_rows, of_factor, _ = torch.ops.aten.native_batch_norm_backward.default(
-            layout.rows(gradient, weight).contiguous().view(1, count, length),
-            (weight if rows is None else rows).view(1, count, length),
-            factor,
-            None,
-            None,
-            mean.view(-1),
-            inverse.view(-1),
-            True,
-            recipe.row_eps(length),
-            [True, ctx.needs_input_grad[1], False],
-        )
-        of_scale = None if of_factor is None else _gather(of_factor * recipe.constant(length), scale)
-        return layout.unrows(of_rows.view(count, length), weight), of_scale, None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        recipes: tuple[Recipe, ...] = ctx.recipes
+        count = len(recipes)
+        saved = ctx.saved_tensors
+        of_weights: list[Tensor | None] = []
+        of_scales: list[Tensor | None] = []
+        for place, (recipe, gradient) in enumerate(zip(recipes, gradients, strict=True)):
+            weight, scale = saved[place], saved[count + place]
+            needs = ctx.needs_input_grad[1 + place], ctx.needs_input_grad[1 + count + place]
+            if gradient is None or not any(needs):
+                pair: tuple[Tensor | None, Tensor | None] = (None, None)
+            elif torch.is_grad_enabled():  # gradients of gradients were asked for
+                pair = _differentiable(gradient, weight, scale, recipe)
+            else:
+                start = 2 * count + 4 * place
+                pair = _gradients(gradient, weight, scale, recipe, saved[start : start + 4], needs)
+            of_weights.append(pair[0])
+            of_scales.append(pair[1])
+        return None, *of_weights, *of_scales
+
+
+def _gradients(
+    gradient: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    recipe: Recipe,
+    kept: Sequence[Tensor],
+    needs: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    rows, factor, mean, inverse = kept
+    layout, count, length = recipe.layout, len(factor), weight.numel() // len(factor)
+    of_rows, of_factor, _ = torch.ops.aten.native_batch_norm_backward.default(
+        layout.rows(gradient, weight).contiguous().view(1, count, length),
+        (weight if rows is None else rows).view(1, count, length),
+        factor,
+        None,
+        None,
+        mean.view(-1),
+        inverse.view(-1),
+        True,
+        recipe.row_eps(length),
+        [needs[0], needs[1], False],
+    )
+    of_weight = layout.unrows(of_rows.view(count, length), weight) if needs[0] else None
+    return of_weight, _gather(of_factor * recipe.constant(length), scale) if needs[1] else None
 
 
 def _in_order(weight: Tensor) -> bool:
@@ -119,9 +166,9 @@ def _factor(weight: Tensor, scale: Tensor | None, count: int, constant: float) -
     return factor if factor.shape == (count,) else factor.expand(count).contiguous()
 
 
-def _gather(gradient: Tensor, scale: Tensor) -> Tensor:
+def _gather(gradient: Tensor, scale: Tensor | None) -> Tensor | None:
     """The gradient of a scale from those of its rows."""
-    return gradient.sum_to_size(scale.shape).to(scale.dtype)
+    return None if scale is None else gradient.sum_to_size(scale.shape).to(scale.dtype)
 
 
 def _differentiable(
@@ -135,5 +182,4 @@ def _differentiable(
         _factor(weight, scale, count, recipe.constant(length)),
         recipe.row_eps(length),
     )
-    of_scale = None if scale is None else _gather(of_factor * recipe.constant(length), scale)
-    return layout.unrows(of_rows, weight), of_scale
+    return layout.unrows(of_rows, weight), _gather(of_factor * recipe.constant(length), scale)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from torch import nn
 
-from weight_align import fixup
+from weight_align import fixup, together
 from weight_align.align import gain_value
-from weight_align.convert import weight_align
+from weight_align.convert import Keep, weight_align
 from weight_align.network_config import NetworkConfig
 from weight_align.norms import weight_norm
 from weight_align.resnet import ResNet
 from weight_align.vgg import VGG
 from weight_align.weights import read_weights
 
-__all__ = ["Network", "NetworkConfig", "build_network"]
+__all__ = ["Network", "NetworkConfig", "align_network", "build_network"]
 
 Network = ResNet | VGG
 
@@ -45,14 +45,14 @@ def build_network(config: NetworkConfig, weights: str | Path | None = None) -> N
     given = None if weights is None else read_weights(weights, config)
     if given is not None and config.align and not given.aligned:
         given.load(network)
-        _align(network, config, trained=True)
+        align_network(network, "function" if config.scale == "filter" or not config.variance else "weights")
         return network
     if config.norm == "wn":
         for name, layer in network.named_modules():
             if isinstance(layer, nn.Conv2d | nn.Linear) and name not in ("fc", "classifier", "classifier.6"):
                 weight_norm(layer)
     if config.align:
-        _align(network, config)
+        align_network(network, "weights")
     if isinstance(network, ResNet) and config.fixed_up:
         fixup.start(network)
     if given is not None:
@@ -60,13 +60,20 @@ def build_network(config: NetworkConfig, weights: str | Path | None = None) -> N
     return network
 
 
-def _align(network: Network, config: NetworkConfig, trained: bool = False) -> None:
-    keep = trained and (config.scale == "filter" or not config.variance)
+def align_network(network: Network, keep: Keep) -> None:
+    """Align a plain network in place as its configuration says; see :func:`~weight_align.convert.weight_align` for ``keep``.
+
+    Raises:
+        ValueError: if it is aligned already.
+    """
+    config = network.config
     weight_align(
         network,
         gain=gain_value(config.gain) / config.scale_factor,
         scale=config.scale,
         centre=config.centre,
         variance=config.variance,
-        keep="function" if keep else "weights",
+        keep=keep,
     )
+    if together.pays(network):
+        together.install(network)

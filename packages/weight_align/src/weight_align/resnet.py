@@ -32,6 +32,7 @@ class Block(nn.Module):
         config: which norm, or Fixup.
     """
 
+    bias1a: nn.Parameter
     expansion = 1
     """Outputs of a block over the channels of its stage."""
 

@@ -16,15 +16,14 @@ def standardised(rows: Tensor, factor: Tensor, eps: float) -> Tensor:
         factor: (rows,).
         eps: above 0.
     """
-    variance, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
-    return (rows - mean) * (factor.unsqueeze(1) * torch.rsqrt(variance + eps))
+    apart, inverse = _statistics(rows, eps)
+    return apart * (factor.unsqueeze(1) * inverse)
 
 
 def standardised_gradients(gradient: Tensor, rows: Tensor, factor: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`standardised` with respect to rows and factor, themselves differentiable."""
-    variance, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
-    inverse = torch.rsqrt(variance + eps)
-    unit = (rows - mean) * inverse
+    apart, inverse = _statistics(rows, eps)
+    unit = apart * inverse
     along = (gradient * unit).mean(1, keepdim=True)
     of_rows = factor.unsqueeze(1) * inverse * (gradient - gradient.mean(1, keepdim=True) - unit * along)
     return of_rows, along.squeeze(1) * rows.shape[1]
@@ -32,9 +31,16 @@ def standardised_gradients(gradient: Tensor, rows: Tensor, factor: Tensor, eps: 
 
 def scaled(rows: Tensor, factor: Tensor, eps: float) -> Tensor:
     """``factor * w / sqrt(Var[w] + eps)`` of each row: the mean stays where it is."""
-    return rows * (factor * torch.rsqrt(rows.var(1, correction=0) + eps)).unsqueeze(1)
+    _, inverse = _statistics(rows, eps)
+    return rows * (factor.unsqueeze(1) * inverse)
 
 
 def centred(rows: Tensor, factor: Tensor) -> Tensor:
     """``factor * (w - E[w])`` of each row: the variance stays what it is."""
     return (rows - rows.mean(1, keepdim=True)) * factor.unsqueeze(1)
+
+
+def _statistics(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Distance from the mean, and one over the deviation. On CPUs ``torch.var_mean`` takes several times as long."""
+    apart = rows - rows.mean(1, keepdim=True)
+    return apart, torch.rsqrt(apart.square().mean(1, keepdim=True) + eps)

@@ -52,19 +52,17 @@ def run(options: argparse.Namespace, device: str) -> int:
     if masks is not None:
         if seeds is not None:
             raise UsageError("--seeds: a segmentation is trained one seed at a time (--set seed=N)")
-        results = {"network.pt": _train_masks(masks, options, device)}
-        count = len(masks)
+        results = {"": _train_masks(masks, options, device)}
     else:
         assert images is not None
         results = _train_images(images, seeds, options, device)
-        count = len(images)
     for name, result in results.items():
-        print(f"loss               {result.losses[-1]:.4f}")
-        print(options.out / name)
+        print(f"{f'loss {name}':17}  {result.losses[-1]:.4f}")
     first = next(iter(results.values()))
-    print(f"images             {count}")
     print(f"seconds per epoch  {first.seconds_per_epoch:.1f}")
     print(f"steps per second   {first.steps_per_second:.2f}")
+    for name in results:
+        print(options.out / name / "network.pt")
     return 0
 
 
@@ -79,11 +77,11 @@ def _train_images(
     network = build(NetworkConfig, {"classes": len(images.facts.class_names)} | layers)
     config = build(TrainConfig, recipe)
     if seeds is None:
-        return {"network.pt": train(images, network, config, options.out, device, options.weights)}
+        return {"": train(images, network, config, options.out, device, options.weights)}
     if "seed" in recipe:
         raise UsageError("--seeds and --set seed say the same; give one of them")
     trained = train_seeds(images, network, config, options.out, seeds, device, options.weights)
-    return {f"seed-{seed}/network.pt": result for seed, result in zip(seeds, trained, strict=True)}
+    return {f"seed-{seed}": result for seed, result in zip(seeds, trained, strict=True)}
 
 
 def _train_masks(masks: MaskSet, options: argparse.Namespace, device: str) -> Trained[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weight_align.errors import UsageError, WorkError
 from weight_align.network_config import NetworkConfig
 
-__all__ = ["Weights", "read_weights"]
+__all__ = ["Weights", "read_state", "read_weights"]
 
 _CLASSIFIERS = ("fc.", "classifier.6.", "classifier.")
 _ALIGNMENT = ("centre", "variance", "gain", "scale_factor", "scale")
@@ -76,8 +76,14 @@ def read_weights(weights: str | Path, config: NetworkConfig) -> Weights:
     stored: Mapping[str, Any] | None = None
     if Path(weights).suffix:
         state, stored = _read(Path(weights))
+    elif config.stem != "imagenet" or config.width != 64 or config.norm not in ("bn", "none"):
+        raise UsageError(
+            f"torchvision's weights {weights!r} are for stem=imagenet, width=64 and norm=bn (or none, of vgg16), not for "
+            f"stem={config.stem}, width={config.width}, norm={config.norm}; give a file (NAME.pt) for others"
+        )
     else:
-        state = _named(str(weights), config)
+        backbone = "vgg16_bn" if config.backbone == "vgg16" and config.norm == "bn" else config.backbone
+        state = _named(str(weights), backbone)
     found = Weights(str(weights), state)
     if found.aligned and not config.align:
         raise UsageError(f"{weights}: is of a network with WeightAlign; set align=true, or fold it first")
@@ -90,23 +96,35 @@ def read_weights(weights: str | Path, config: NetworkConfig) -> Weights:
     return found
 
 
-def _named(name: str, config: NetworkConfig) -> Mapping[str, Tensor]:
-    if config.stem != "imagenet" or config.width != 64 or config.norm not in ("bn", "none"):
-        raise UsageError(
-            f"torchvision's weights {name!r} are for stem=imagenet, width=64 and norm=bn (or none, of vgg16), not for "
-            f"stem={config.stem}, width={config.width}, norm={config.norm}; give a file (NAME.pt) for others"
-        )
+def read_state(weights: str | Path, network: str) -> Mapping[str, Tensor]:
+    """A state for a network of torchvision.
+
+    Args:
+        weights: a file with a state that ``torch.save`` wrote (only tensors and plain values are read), or torchvision's name
+            of weights of the network.
+        network: torchvision's name.
+
+    Raises:
+        UsageError: if there are no such weights.
+        WorkError: if they cannot be downloaded.
+    """
+    return _read(Path(weights))[0] if Path(weights).suffix else _named(str(weights), network)
+
+
+def _named(name: str, network: str) -> Mapping[str, Tensor]:
     from torchvision.models import get_model_weights
 
-    backbone = "vgg16_bn" if config.backbone == "vgg16" and config.norm == "bn" else config.backbone
-    known = {entry.name: entry for entry in get_model_weights(backbone)}
+    try:
+        known = {entry.name: entry for entry in get_model_weights(network)}
+    except ValueError as error:
+        raise UsageError(f"torchvision has no network {network!r}; it has resnet50, vgg16_bn, ...") from error
     if name not in known:
         names = ", ".join(known)
-        raise UsageError(f"weights of {backbone} must be a file (NAME.pt) or one of {names}, got {name!r}")
+        raise UsageError(f"weights of {network} must be a file (NAME.pt) or one of {names}, got {name!r}")
     try:
         state: Mapping[str, Tensor] = known[name].get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise WorkError(f"weights {name} of {backbone} cannot be downloaded ({error})") from error
+        raise WorkError(f"weights {name} of {network} cannot be downloaded ({error})") from error
     return state
 
 

@@ -66,7 +66,7 @@ def test_what_is_drawn_has_the_right_chances() -> None:
     erased = height > 0
     assert 0.48 < erased.float().mean() < 0.52 and torch.equal(erased, width > 0)
     area, ratio = (height * width)[erased] / 32**2, (height / width)[erased]
-    assert 0.015 < area.min() and area.max() < 0.42 and 0.15 < area.mean() < 0.25
+    assert area.min() > 0.015 and area.max() < 0.42 and 0.15 < area.mean() < 0.25
     assert 0.2 < ratio.min() < 0.35 and 2.8 < ratio.max() < 4.5
     assert (top + height <= 32).all() and (left + width <= 32).all()
     assert top[erased].min() == 0 and (top + height)[erased].max() == 32

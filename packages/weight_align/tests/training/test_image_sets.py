@@ -237,7 +237,7 @@ def test_random_parts_lie_inside_and_have_the_areas_they_should() -> None:
 
 
 def test_formats_and_options(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="format must be one of image-set, image-folder, cifar10, .*, got 'mnist'"):
+    with pytest.raises(UsageError, match=r"format must be one of image-set, image-folder, cifar10, .*, got 'mnist'"):
         open_images(tmp_path, "mnist", "train")
     with pytest.raises(UsageError, match="format office31 has no option 'width'; it has domain, size"):
         open_images(tmp_path, "office31", "all", width=3)

@@ -90,5 +90,5 @@ def test_mask_sets(write_hdf5: Callable[..., Path], draw: Callable[..., tuple[np
     short = write_hdf5("test.h5", {"image": pixels, "mask": masks[:, :8]}, format="mask-set")
     with pytest.raises(UsageError, match=r"array 'mask' is \(4, 8, 16\), .* it must be \(4, 16, 16\)"):
         open_images(short, "mask-set", "test")
-    with pytest.raises(UsageError, match="not an image-set file .its attribute 'format' is 'mask-set'"):
+    with pytest.raises(UsageError, match=r"not an image-set file .its attribute 'format' is 'mask-set'"):
         open_images(path, "image-set", "test")

@@ -4,6 +4,7 @@ from ..errors import UsageError
 from . import (
     action_recognition,
     action_recognition_cost,
+    activation_distributions,
     domain_adaptation,
     gradient_similarity,
     image_classification,
@@ -20,13 +21,14 @@ from . import (
 )
 from .base import Context, Experiment, Outcome, Start
 
-__all__ = ["Context", "Experiment", "Outcome", "get", "names"]
+__all__ = ["Context", "Experiment", "Outcome", "Start", "get", "names"]
 
 _EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         action_recognition.EXPERIMENT,
         action_recognition_cost.EXPERIMENT,
+        activation_distributions.EXPERIMENT,
         domain_adaptation.EXPERIMENT,
         gradient_similarity.EXPERIMENT,
         image_classification.EXPERIMENT,

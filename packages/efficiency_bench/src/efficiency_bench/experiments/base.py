@@ -52,6 +52,8 @@ class Context:
     or videos."""
     start: Path | None = None
     """The network of the run that this one starts from, where its experiment says it does (`Experiment.start`)."""
+    start_absent: str = ""
+    """Why that run left no network: its training diverged."""
 
     def files(self, name: str, split: str) -> list[Path]:
         """The files of a data set's split: `train.h5`, or `train.json` and further `train_*.json`, or `train.index.json`."""

@@ -1,4 +1,4 @@
-"""Pretrain a network, fine-tune it on one domain and test it on two others, with any normalisation (thesis table 5.6)."""
+"""Fine-tune a pretrained network on one domain and test it on two others, with any normalisation (thesis table 5.6)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from ..records import Metric
-from .base import Context, Experiment, Outcome, checking
+from .base import Context, Experiment, Outcome, Start, checking
 from .divergence import until_it_diverges
-from .image_classification import Recipe, first_images, network_config, prepared, train_config
-from .image_classification import Settings as ClassificationSettings
+from .image_classification import Recipe, first_images
 from .image_data import open_split
 
 if TYPE_CHECKING:
@@ -19,15 +18,16 @@ if TYPE_CHECKING:
     from weight_align.train_config import TrainConfig
     from weight_align.training_loop import Trained
 
-BEFORE, DOMAINS = "cifar100", "office31_domains"
-"""What networks are pretrained on, and the domains, unless a table's row names others."""
+DATA = "office31_domains"
+"""The domains, unless a table's row names others."""
 NAMES = ("amazon", "dslr", "webcam")
 """The domains in the order of their folds."""
 
 
 @dataclass(frozen=True)
 class Settings(Recipe):
-    """The recipe is that of the pretraining. Of the fine-tuning the thesis gives the learning rate alone."""
+    """The recipe is that of the training on CIFAR-100 that a run starts from, "obtained from previous experiments": with the
+    same recipe, of table 5.1. Of the fine-tuning the thesis gives the learning rate alone."""
 
     backbone: Literal["vgg16", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     """The network."""
@@ -35,26 +35,22 @@ class Settings(Recipe):
     """Normalisation by samples (batch, group, layer, instance) or by weights (weight norm)."""
     align: bool = True
     """Whether filters are aligned."""
-    batch_size: int = 64
-    """Images per step, in both trainings."""
     tuning_epochs: int = 60
     """Passes over the images of the one domain."""
+    tuning_batch: int = 64
+    """Images per step there."""
     tuning_rate: float = 0.001
     """Learning rate of SGD there; it falls as `schedule` says."""
     tuning_images: int = 0
     """Images of the one domain that are trained on, the first of each class; 0 is all."""
-    pictured_epochs: int = 0
-    """Not of this experiment; 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("batch_size", 1), ("tuning_epochs", 1), ("tuning_images", 0)):
+        for name, least in (("tuning_batch", 1), ("tuning_epochs", 1), ("tuning_images", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
         if not self.tuning_rate > 0:
             raise ValueError(f"tuning_rate must be positive, got {self.tuning_rate}")
-        if self.pictured_epochs:
-            raise ValueError(f"pictured_epochs must be 0, no pictures are made here, got {self.pictured_epochs}")
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,17 @@ class Domain:
 
 
 def run(settings: Settings, context: Context) -> Outcome:
-    """Four trainings, each resumed where `context.folder` holds it: one before, then one on each domain."""
+    """Three trainings, one on each domain from the same network, resumed where `context.folder` holds them."""
     domains = [open_domain(context, number) for number in range(len(NAMES))]
-    before, error, diverged = pretrained(settings, context)
-    metrics: dict[str, Metric] = {} if diverged else {"pretrain_error": Metric(error, "%")}
-    reasons = {"pretrain_error": diverged} if diverged else {}
+    metrics: dict[str, Metric] = {}
+    reasons: dict[str, str] = {}
     losses: dict[str, list[float]] = {}
-    trainings = [diverged]
     for source in domains:
-        trained, reason = (None, f"{diverged} (pretraining)") if diverged else tune(settings, source, context, before)
-        trainings.append(reason)
+        trained, diverged = tune(settings, source, context)
         losses[source.name] = [] if trained is None else [round(loss, 6) for loss in trained.losses]
         for target in domains:
             name = f"{source.name[0]}_{target.name[0]}"
-            found, reason = (None, reason) if trained is None else score(trained, target, context)
+            found, reason = (None, diverged) if trained is None else score(trained, target, context)
             if found is None:
                 reasons |= {name: reason, f"{name}_full": reason}
             else:
@@ -89,7 +82,9 @@ def run(settings: Settings, context: Context) -> Outcome:
     metrics |= averages(metrics, reasons)
     metrics |= {
         "width": Metric(float(settings.width), "channels"),
-        "diverged": Metric(sum(map(bool, trainings)) / len(trainings), "1"),
+        "epochs": Metric(float(settings.epochs), "epochs"),
+        "tuning_epochs": Metric(float(settings.tuning_epochs), "epochs"),
+        "diverged": Metric(sum(not found for found in losses.values()) / len(losses), "1"),
     }
     return Outcome(
         metrics,
@@ -103,47 +98,26 @@ def run(settings: Settings, context: Context) -> Outcome:
     )
 
 
+def start_of(settings: Settings) -> Start:
+    """The training on CIFAR-100."""
+    recipe = {field.name: getattr(settings, field.name) for field in fields(Recipe)}
+    network = {"backbone": settings.backbone, "norm": settings.norm, "align": settings.align}
+    return Start("image_classification", recipe | network, {"cifar10": "cifar100"})
+
+
 def open_domain(context: Context, number: int) -> Domain:
     """A domain by its place in `NAMES`."""
-    training, test = (
-        open_split(context, DOMAINS, split, fold=number, domain=str(number)) for split in ("train", "test")
-    )
+    training, test = (open_split(context, DATA, split, fold=number, domain=str(number)) for split in ("train", "test"))
     return Domain(NAMES[number], training, test)
 
 
-def pretrained(settings: Settings, context: Context) -> tuple[str, float, str]:
-    """The file of the network before it sees a domain, its error in percent on test images of its own kind, and why there is
-    none."""
-    from weight_align.evaluation import evaluate
-    from weight_align.training import train
-
-    recipe = {field.name: getattr(settings, field.name) for field in fields(Recipe)}
-    before = ClassificationSettings(
-        **recipe,
-        backbone=settings.backbone,
-        norm=settings.norm,
-        align=settings.align,
-        batch_size=settings.batch_size,
-    )
-    images = prepared(before, *(open_split(context, BEFORE, split) for split in ("train", "test")))
-    folder = context.folder / "pretrained"
-
-    def work() -> float:
-        network, config = network_config(before, images), train_config(before, images, context.seed)
-        trained = train(images.training, network, config, folder, context.device.type)
-        return evaluate(
-            trained.network, images.test, normalisation=images.normalisation, device=context.device.type
-        ).top1_error
-
-    error, diverged = until_it_diverges(work)
-    return str(folder / "network.pt"), float("nan") if error is None else error, diverged
-
-
-def tune(settings: Settings, source: Domain, context: Context, weights: str) -> tuple[Trained[Network] | None, str]:
-    """Train on one domain, from the network before, with a classifier of its own."""
+def tune(settings: Settings, source: Domain, context: Context) -> tuple[Trained[Network] | None, str]:
+    """Train on one domain, with a classifier of its own, from the network that the run starts from; or why that has no end."""
     from weight_align.networks import NetworkConfig
     from weight_align.training import train
 
+    if context.start_absent:
+        return None, f"the network before {context.start_absent}"
     with checking("settings of the network"):
         network = NetworkConfig(
             classes=len(source.training.facts.class_names),
@@ -155,7 +129,7 @@ def tune(settings: Settings, source: Domain, context: Context, weights: str) -> 
         )
     config, folder = tuning_config(settings, context.seed), context.folder / source.name
     images = first_images(source.training, settings.tuning_images)
-    return until_it_diverges(lambda: train(images, network, config, folder, context.device.type, weights))
+    return until_it_diverges(lambda: train(images, network, config, folder, context.device.type, context.start))
 
 
 def tuning_config(settings: Settings, seed: int) -> TrainConfig:
@@ -165,7 +139,7 @@ def tuning_config(settings: Settings, seed: int) -> TrainConfig:
     with checking("settings of the training"):
         return TrainConfig(
             epochs=settings.tuning_epochs,
-            batch_size=settings.batch_size,
+            batch_size=settings.tuning_batch,
             learning_rate=settings.tuning_rate,
             weight_decay=settings.weight_decay,
             schedule=settings.schedule,
@@ -216,8 +190,9 @@ def averages(metrics: Mapping[str, Metric], reasons: dict[str, str]) -> dict[str
 EXPERIMENT = Experiment(
     name="domain_adaptation",
     kind="train",
-    summary="pretrain a network, fine-tune it on one of three domains and test it on the others",
+    summary="fine-tune a pretrained network on one of three domains and test it on the others",
     settings_type=Settings,
-    data=(BEFORE, DOMAINS),
+    data=(DATA,),
     function=run,
+    start=start_of,
 )

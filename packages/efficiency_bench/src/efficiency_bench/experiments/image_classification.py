@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..records import Metric
-from .base import Context, Experiment, Outcome, checking
+from .base import Context, Experiment, Outcome, Start, checking
 from .divergence import until_it_diverges
 from .image_data import open_split
 from .training_pictures import IMAGES, TrainingPictures
@@ -108,9 +107,10 @@ class Settings(Recipe):
     fixup: bool | None = None
     """Whether ResNets start as Fixup; null is the thesis's rule: where there is no normalisation by samples."""
     start: Literal["scratch", "unaligned"] = "scratch"
-    """`unaligned` trains the same network without WeightAlign first, and then fine-tunes it with (5.4.3)."""
+    """`unaligned` starts from the same network that was trained on CIFAR-100 without WeightAlign, and fine-tunes it with (5.4.3):
+    from a tenth of the learning rate, without warm-up."""
     fine_tuning_share: float = 0.25
-    """How many epochs that takes over those of the first training; the thesis does not say."""
+    """How many epochs that takes over those of the training before; the thesis does not say."""
     batch_size: int = 64
     """Images per step."""
 
@@ -139,6 +139,8 @@ class Prepared:
 def run(settings: Settings, context: Context) -> Outcome:
     """Train on the train split (resuming what `context.folder` holds), evaluate on the test split."""
     images = prepared(settings, *(open_split(context, DATA, split) for split in ("train", "test")))
+    if settings.start == "unaligned":
+        settings = fine_tuning(settings)
     found = train_and_follow(settings, images, context)
     known = {
         "batch_size": Metric(float(settings.batch_size), "images"),
@@ -180,7 +182,7 @@ class Found:
 
 
 def train_and_follow(settings: Settings, images: Prepared, context: Context) -> Found:
-    """One training or, of a network that is fine-tuned, two; the pictures are of the last."""
+    """Train, looking at the network on the way, and evaluate."""
     from weight_align.evaluation import evaluate
     from weight_align.training import train
 
@@ -189,31 +191,25 @@ def train_and_follow(settings: Settings, images: Prepared, context: Context) -> 
     def judge(network: Network) -> Scores:
         return evaluate(network, images.test, normalisation=images.normalisation, device=device)
 
-    def work(part: Settings, folder: Path, weights: Path | None, pictures: TrainingPictures | None) -> Trained[Network]:
-        network, recipe = network_config(part, images), train_config(part, images, context.seed)
-        return train(images.training, network, recipe, folder, device, weights, after_epoch=pictures)
-
-    folder, weights, last = context.folder, None, settings
-    diverged = ""
-    if settings.start == "unaligned":
-        first = replace(settings, align=False, start="scratch")
-        _, diverged = until_it_diverges(lambda: work(first, folder / "unaligned", None, None))
-        weights, folder, last = folder / "unaligned" / "network.pt", folder / "aligned", fine_tuning(settings)
     pictures = TrainingPictures(
         shown(images, context.device),
         lambda network: judge(network).top1_error,
-        last.epochs,
+        settings.epochs,
         settings.pictured_epochs,
-        folder / "pictures",
+        context.folder / "pictures",
     )
-    trained = scores = None
-    if not diverged:
-        trained, diverged = until_it_diverges(lambda: work(last, folder, weights, pictures))
-    if trained is not None:
-        network = trained.network
-        scores, diverged = until_it_diverges(lambda: judge(network))
-    if trained is None or scores is None:
+
+    def work() -> tuple[Trained[Network], Scores]:
+        network, recipe = network_config(settings, images), train_config(settings, images, context.seed)
+        trained = train(images.training, network, recipe, context.folder, device, context.start, after_epoch=pictures)
+        return trained, judge(trained.network)
+
+    if context.start_absent:
+        return Found({}, (), {}, f"the network before {context.start_absent}")
+    found, diverged = until_it_diverges(work)
+    if found is None:
         return Found({}, (), pictures.artifacts(), diverged)
+    trained, scores = found
     metrics = {
         "top1_error": Metric(scores.top1_error, "%"),
         "top5_error": Metric(scores.top5_error, "%"),
@@ -257,15 +253,22 @@ def shown(images: Prepared, device: torch.device) -> Tensor:
     return images.normalisation.apply(pixels.to(device))
 
 
+def start_of(settings: Settings) -> Start | None:
+    """The training of the same network without WeightAlign, where one is to be fine-tuned with."""
+    if settings.start == "scratch":
+        return None
+    every = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    return Start("image_classification", every | {"align": False, "start": "scratch"}, {DATA: "cifar100"})
+
+
 def fine_tuning(settings: Settings) -> Settings:
-    """The second training of a network that starts without WeightAlign: shorter, from a tenth of the learning rate."""
+    """The training that follows that: shorter, from a tenth of the learning rate."""
     return replace(
         settings,
         epochs=max(1, round(settings.fine_tuning_share * settings.epochs)),
         learning_rate=settings.learning_rate / 10,
         single_learning_rate=settings.single_learning_rate / 10,
         warmup_share=0.0,
-        start="scratch",
     )
 
 
@@ -327,4 +330,5 @@ EXPERIMENT = Experiment(
     settings_type=Settings,
     data=(DATA,),
     function=run,
+    start=start_of,
 )

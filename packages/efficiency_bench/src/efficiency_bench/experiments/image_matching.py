@@ -118,8 +118,8 @@ class Settings:
 class Method:
     """A trained method."""
 
-    describe: Describe
-    """Images to features."""
+    describe: tuple[Describe, Describe]
+    """Images to features: the source's, and the target's."""
     detect: Detect | None
     """Which target images are outliers, from their features; None for a method that does not ask."""
     used: Selection | None
@@ -139,7 +139,7 @@ def run(settings: Settings, context: Context) -> Outcome:
     training, test = (open_domains(settings, context, split) for split in ("train", "test"))
     method = METHODS[settings.method if settings.front == "none" else "front"](settings, training, test, context)
     config = EvaluateConfig(max_queries=settings.max_queries, seed=context.seed)
-    source, target = labelled(method.describe, test.source), labelled(method.describe, test.target)
+    source, target = (labelled(*part) for part in zip(method.describe, (test.source, test.target), strict=True))
     scores = score(source, target, config, detect=method.detect)
     metrics = {
         "map_ts": scores.map_ts,
@@ -236,7 +236,7 @@ def behind_a_front(settings: Settings, training: Domains, test: Domains, context
 
     siamese = replace(settings, method="siamese", front="none", outlier_share=0.0)
     first = train_network(siamese, training, context, context.folder / "front")
-    describe = describe_with(first.network, context.device)
+    describe = describe_with(first.network, context.device)[TARGET]
     features = describe(training.target)
     assert settings.front != "none"
     with checking("settings of the front"):
@@ -271,11 +271,14 @@ def train_network(settings: Settings, training: Domains, context: Context, folde
     return train(training.source, target, network, recipe, folder, context.device.type, weights)
 
 
-def describe_with(network: MatchingNetwork, device: torch.device) -> Describe:
-    """Images to L2-normalised fc8."""
+def describe_with(network: MatchingNetwork, device: torch.device) -> tuple[Describe, Describe]:
+    """Images of the source, and of the target, to L2-normalised fc8."""
     from outlier_matching.embedding import embed
 
-    return lambda images: embed(network, images, device=device).cpu()
+    return (
+        lambda images: embed(network, images, device=device, domain=SOURCE).cpu(),
+        lambda images: embed(network, images, device=device, domain=TARGET).cpu(),
+    )
 
 
 def with_fisher_vectors(settings: Settings, training: Domains, test: Domains, context: Context) -> Method:
@@ -294,8 +297,12 @@ def with_fisher_vectors(settings: Settings, training: Domains, test: Domains, co
     started = time.perf_counter()
     encoder = fit_sift_fisher(pixels(training.source), config, generator)
     seconds = time.perf_counter() - started
+
+    def describe(images: ImageSet) -> Tensor:
+        return sift_fisher_features(pixels(images), encoder, config).cpu()
+
     return Method(
-        describe=lambda images: sift_fisher_features(pixels(images), encoder, config).cpu(),
+        describe=(describe, describe),
         detect=None,
         used=None,
         called=None,

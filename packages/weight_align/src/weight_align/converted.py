@@ -1,0 +1,108 @@
+"""Networks of torchvision with aligned weights as files: which network, how it was aligned, and its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weight_align.checkpoint import read_tensors, write_tensors
+from weight_align.convert import Keep, weight_align
+from weight_align.errors import UsageError
+
+__all__ = ["FORMAT", "Conversion", "load_converted", "save_converted", "torchvision_network"]
+
+FORMAT = "weight_align.converted/1"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A network of torchvision and how its weights are aligned: the arguments of :func:`~weight_align.convert.weight_align`."""
+
+    network: str
+    """torchvision's name."""
+    classes: int = 1000
+    """Its outputs."""
+    exclude: tuple[str, ...] = ()
+    classifier: bool = False
+    gain: str | float = "thesis"
+    scale: str = "filter"
+    centre: bool = True
+    variance: bool = True
+
+    def align(self, network: nn.Module, keep: Keep) -> nn.Module:
+        """Convert in place.
+
+        Raises:
+            UsageError: if that cannot be done.
+        """
+        try:
+            return weight_align(
+                network,
+                exclude=self.exclude,
+                classifier=self.classifier,
+                gain=self.gain,  # type: ignore[arg-type]
+                scale=self.scale,  # type: ignore[arg-type]
+                centre=self.centre,
+                variance=self.variance,
+                keep=keep,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+def torchvision_network(name: str, classes: int, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """A network of torchvision on the CPU, in eval mode, with random weights or those of ``state``.
+
+    Raises:
+        UsageError: if there is no such network or the state does not fit.
+    """
+    from torchvision.models import get_model, list_models
+
+    if name not in list_models():
+        raise UsageError(f"torchvision has no network {name!r}; it has resnet50, vgg16_bn, mobilenet_v3_small, ...")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network: nn.Module = get_model(name, weights=None, num_classes=classes)
+        if state is not None:
+            network.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"the weights do not fit {name} with {classes} classes ({said[:200]})") from error
+    return network.eval()
+
+
+def save_converted(path: str | Path, network: nn.Module, conversion: Conversion) -> None:
+    """Write an aligned network of torchvision.
+
+    Raises:
+        WorkError: if the file cannot be written.
+    """
+    write_tensors(path, {"format": FORMAT, "conversion": asdict(conversion), "model": network.state_dict()})
+
+
+def load_converted(path: str | Path) -> tuple[nn.Module, Conversion]:
+    """The aligned network stored in ``path``, in eval mode on the CPU, and how it was made.
+
+    Raises:
+        UsageError: if the file is missing, damaged, or holds something else.
+    """
+    content = read_tensors(path, FORMAT)
+    stored: Any = content.get("conversion")
+    known = {field.name for field in fields(Conversion)}
+    if not isinstance(stored, dict) or set(stored) != known or "model" not in content:
+        raise UsageError(f"{path}: not a whole checkpoint of this version")
+    conversion = Conversion(**stored)
+    network = conversion.align(torchvision_network(conversion.network, conversion.classes), keep="weights")
+    try:
+        network.load_state_dict(content["model"])
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        raise UsageError(
+            f"{path}: its weights do not fit {conversion.network} ({said}); the file is damaged"
+        ) from error
+    return network.eval(), conversion
