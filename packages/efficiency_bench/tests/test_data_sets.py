@@ -26,7 +26,9 @@ class Settings:
 
 @pytest.fixture(autouse=True)
 def one_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    detection = SimpleNamespace(name="detection", kind="train", settings_type=Settings, data=("digits",))
+    detection = SimpleNamespace(
+        name="detection", kind="train", settings_type=Settings, data=("digits",), start=lambda _: None
+    )
     monkeypatch.setattr(experiments, "names", lambda: ("detection",))
     monkeypatch.setattr(experiments, "get", lambda name: {"detection": detection}[name])
 

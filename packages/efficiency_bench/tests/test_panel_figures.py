@@ -34,7 +34,11 @@ class Settings:
 
 @pytest.fixture(autouse=True)
 def one_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"similar": SimpleNamespace(name="similar", kind="measure", settings_type=Settings, data=("videos",))}
+    known = {
+        "similar": SimpleNamespace(
+            name="similar", kind="measure", settings_type=Settings, data=("videos",), start=lambda _: None
+        )
+    }
     monkeypatch.setattr(experiments, "names", lambda: tuple(known))
     monkeypatch.setattr(experiments, "get", lambda name: known[name])
 

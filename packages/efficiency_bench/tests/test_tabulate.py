@@ -43,8 +43,10 @@ class Speed:
 @pytest.fixture(autouse=True)
 def two_experiments(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
-        "detection": SimpleNamespace(name="detection", kind="train", settings_type=Detection, data=("digits",)),
-        "speed": SimpleNamespace(name="speed", kind="measure", settings_type=Speed, data=()),
+        "detection": SimpleNamespace(
+            name="detection", kind="train", settings_type=Detection, data=("digits",), start=lambda _: None
+        ),
+        "speed": SimpleNamespace(name="speed", kind="measure", settings_type=Speed, data=(), start=lambda _: None),
     }
     monkeypatch.setattr(experiments, "names", lambda: tuple(known))
     monkeypatch.setattr(experiments, "get", lambda name: known[name])

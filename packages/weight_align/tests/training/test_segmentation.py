@@ -239,8 +239,9 @@ def test_a_stopped_segmentation_ends_as_an_uninterrupted_one(
     assert parts.losses == whole.losses
     assert (tmp_path / "parts" / "network.pt").read_bytes() == (tmp_path / "whole" / "network.pt").read_bytes()
     loaded, facts = load_deeplab(tmp_path / "whole" / "network.pt")
-    images = torch.randn(1, 3, 32, 32)
-    torch.testing.assert_close(loaded(images), whole.network(images), atol=1e-5, rtol=1e-5)
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    # Weights that lie otherwise in memory are added up in another order.
+    torch.testing.assert_close(loaded(images), whole.network(images), atol=1e-4, rtol=1e-4)
     assert facts["class_names"][0] == "ground"
     assert loaded.head_config == HEAD and loaded.config == model
 
