@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from efficiency_bench.artifacts import load_artifacts
 from efficiency_bench.cli import main
@@ -16,12 +15,13 @@ from efficiency_bench.experiments.activation_distributions import (
     PICTURED,
     Method,
     Settings,
-    activations,
     build,
-    statistics,
+    layers_of,
+    lines,
 )
 from efficiency_bench.records import load_record
 from efficiency_bench.settings import build_settings
+from weight_align.distributions import channel_statistics
 
 SMALL = Settings(batch=4, image_size=5, width=8, classes=9)
 
@@ -39,42 +39,44 @@ def record_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_statistics_are_those_of_a_loop_over_all_numbers_of_a_channel() -> None:
-    outputs = torch.randn(3, 2, 4, 5) * 2 + 1
-    means, variances = statistics(outputs)
-    for channel in range(2):
-        numbers = [float(outputs[b, channel, y, x]) for b in range(3) for y in range(4) for x in range(5)]
-        mean = sum(numbers) / len(numbers)
-        assert means[channel] == pytest.approx(mean)
-        assert variances[channel] == pytest.approx(sum((number - mean) ** 2 for number in numbers) / len(numbers))
+def test_statistics_by_layer_are_those_of_a_loop_over_all_numbers_of_a_channel() -> None:
+    network = build(SMALL, Method("gn"), seed=3)
+    _, after = layers_of(network, inputs(SMALL))
+    found = lines("gn", list(channel_statistics(after).values()))
+    assert set(found) == {"gn_means", "gn_variances"} and len(after) == 8
+    for layer, outputs in enumerate(after.values()):
+        for channel in range(8):
+            numbers = outputs[:, channel].flatten().tolist()
+            mean = sum(numbers) / len(numbers)
+            assert found["gn_means"].y[channel, layer] == pytest.approx(mean, abs=1e-5)
+            variance = sum((number - mean) ** 2 for number in numbers) / len(numbers)
+            assert found["gn_variances"].y[channel, layer] == pytest.approx(variance, rel=1e-4)
 
 
 def test_layers_are_what_the_convolutions_and_norms_put_out() -> None:
     network = build(SMALL, Method("bn", align=True), seed=3)
-    given = inputs(SMALL)
-    layers = activations(network, given)
-    assert len(layers) == 8
-    maps = given
-    for layer, convolution, norm in zip(layers[:-1], network.convolutions, network.norms, strict=True):
-        maps = convolution(maps)
-        torch.testing.assert_close(layer.before, maps)
-        maps = norm(maps)
-        torch.testing.assert_close(layer.after, maps)
+    maps = given = inputs(SMALL)
+    before, after = layers_of(network, given)
+    assert list(before) == [*(f"conv{n}" for n in range(1, 8)), "classifier"]
+    assert list(after) == [*(f"norm{n}" for n in range(1, 8)), "classifier"]
+    for number in range(1, 8):
+        maps = network.get_submodule(f"conv{number}")(maps)
+        torch.testing.assert_close(before[f"conv{number}"], maps)
+        maps = network.get_submodule(f"norm{number}")(maps)
+        torch.testing.assert_close(after[f"norm{number}"], maps)
         maps = maps.relu()
-    torch.testing.assert_close(layers[-1].after, network.classifier(maps.flatten(1)))
+    torch.testing.assert_close(after["classifier"], network.get_submodule("classifier")(maps.flatten(1)))
 
 
 def test_methods_share_their_weights_and_align_all_but_the_classifier() -> None:
-    plain, aligned = (build(SMALL, METHODS[name], seed=0) for name in ("baseline", "wa"))
-    torch.testing.assert_close(plain.classifier.weight, aligned.classifier.weight, rtol=0, atol=0)
-    for layer, other in zip(plain.convolutions, aligned.convolutions, strict=True):
-        assert isinstance(layer, nn.Conv2d) and isinstance(other, nn.Conv2d)
-        weight = layer.weight.detach()
-        for filter_, found in zip(weight, other.weight.detach(), strict=True):
-            expected = (filter_ - filter_.mean()) * (2 / filter_.numel() / filter_.var(correction=0)) ** 0.5
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    other_seed = build(SMALL, METHODS["baseline"], seed=1)
-    assert not torch.equal(other_seed.classifier.weight, plain.classifier.weight)
+    plain, aligned, normed = (build(SMALL, METHODS[name], seed=0).state_dict() for name in ("baseline", "wa", "gn"))
+    for name, weight in plain.items():
+        same = (
+            aligned[name.replace(".weight", ".parametrizations.weight.original")] if "conv" in name else aligned[name]
+        )
+        assert torch.equal(weight, same) and torch.equal(weight, normed[name]), name
+    other_seed = build(SMALL, METHODS["baseline"], seed=1).state_dict()
+    assert not torch.equal(other_seed["classifier.weight"], plain["classifier.weight"])
 
 
 def test_the_numbers_of_the_record(record_path: Path) -> None:

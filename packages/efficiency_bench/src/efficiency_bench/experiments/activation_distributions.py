@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..drawn import Series
 from ..records import Metric
 from .base import Context, Experiment, Outcome
 from .densities import densities
+
+if TYPE_CHECKING:
+    from weight_align.distributions import ChannelStatistics
 
 CONVOLUTIONS = 7
 CLASSIFIER = CONVOLUTIONS + 1
@@ -28,6 +29,7 @@ PICTURED = (1, 3, 7, CLASSIFIER)
 """Layers whose distributions figures 5.2, 5.7 and 5.8 show."""
 CHANNELS = 8
 """Channels they show of each."""
+NAMES = tuple(f"channel {number}" for number in range(1, CHANNELS + 1))
 
 
 class Method(NamedTuple):
@@ -74,6 +76,8 @@ class Settings:
 
 def run(settings: Settings, context: Context) -> Outcome:
     """Every method on the same weights and inputs."""
+    from weight_align.distributions import channel_statistics
+
     inputs = torch.randn(
         (settings.batch, 3, settings.image_size, settings.image_size),
         generator=torch.Generator().manual_seed(context.seed),
@@ -83,12 +87,12 @@ def run(settings: Settings, context: Context) -> Outcome:
     by_layer: dict[str, dict[str, list[float]]] = {}
     for name, method in METHODS.items():
         network = build(settings, method, context.seed).to(context.device)
-        layers = activations(network, inputs.to(context.device))
-        found = [statistics(layer.after) for layer in layers]
-        series |= pictures(name, layers, found)
+        before, after = layers_of(network, inputs.to(context.device))
+        found = channel_statistics(after)
+        series |= pictures(name, before, after) | lines(name, list(found.values()))
         by_layer[name] = {
-            "mean_of_variances": [float(variances.mean()) for _, variances in found],
-            "deviation_of_means": [float(means.std()) for means, _ in found],
+            "mean_of_variances": [float(one.variance.mean()) for one in found.values()],
+            "deviation_of_means": [float(one.mean.std(correction=0)) for one in found.values()],
         }
         metrics |= summary(name, by_layer[name])
     numbers = range(1, CLASSIFIER + 1)
@@ -108,95 +112,55 @@ def run(settings: Settings, context: Context) -> Outcome:
     )
 
 
-class Example(nn.Module):
-    """Convolutions 3x3 without bias, each with its norm and ReLU after it, and a linear classifier."""
+def build(settings: Settings, method: Method, seed: int) -> nn.Sequential:
+    """The example network; all methods draw the same weights."""
+    from weight_align.distributions import example_network
 
-    def __init__(self, settings: Settings, norm: str) -> None:
-        from weight_align.norms import make_norm
-
-        super().__init__()
-        width = settings.width
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(width if number else 3, width, 3, padding=1, bias=False) for number in range(CONVOLUTIONS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return example_network(
+            method.norm,
+            method.align,
+            gain=method.gain,
+            width=settings.width,
+            size=settings.image_size,
+            classes=settings.classes,
         )
-        self.norms = nn.ModuleList(make_norm(norm, width) for _ in range(CONVOLUTIONS))  # type: ignore[arg-type]
-        self.classifier = nn.Linear(width * settings.image_size**2, settings.classes, bias=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, 3, H, W) -> class scores (B, classes)."""
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            maps = norm(convolution(maps)).relu()
-        scores: Tensor = self.classifier(maps.flatten(1))
-        return scores
 
 
-def build(settings: Settings, method: Method, seed: int) -> Example:
-    """The example with Kaiming's weights, those of the convolutions aligned where the method asks for it."""
-    from weight_align import weight_align
+def layers_of(network: nn.Sequential, inputs: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What every layer puts out, the classifier last: the convolutions themselves, and after their norms, which take statistics
+    of these inputs. Without a norm both are the same."""
+    from weight_align.distributions import activations
 
-    network = Example(settings, method.norm)
-    generator = torch.Generator().manual_seed(seed)
-    for layer in (*network.convolutions, network.classifier):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
-    return weight_align(network, gain=method.gain) if method.align else network
-
-
-class Layer(NamedTuple):
-    """What one layer puts out, (B, C, H, W) or (B, C)."""
-
-    before: Tensor
-    """The convolution, or the classifier, itself."""
-    after: Tensor
-    """After the norm, if there is one."""
+    numbers = range(1, CONVOLUTIONS + 1)
+    before = [*(f"conv{number}" for number in numbers), "classifier"]
+    after = [*(f"norm{number}" for number in numbers), "classifier"]
+    seen = activations(network.train(), inputs, tuple(dict.fromkeys([*before, *after])))
+    return {name: seen[name] for name in before}, {name: seen[name] for name in after}
 
 
-@torch.no_grad()
-def activations(network: Example, inputs: Tensor) -> list[Layer]:
-    """What every layer puts out, the classifier last; norms take statistics of these inputs."""
-    seen: dict[nn.Module, Tensor] = {}
-    watched = [*network.convolutions, *network.norms, network.classifier]
-    # ReLU makes new maps, so what is seen stays as it is.
-    hooks = [
-        module.register_forward_hook(lambda module, _inputs, output: seen.update({module: output}))
-        for module in watched
-    ]
-    try:
-        network.train()(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    pairs = zip(network.convolutions, network.norms, strict=True)
-    last = seen[network.classifier]
-    return [*(Layer(seen[convolution], seen[norm]) for convolution, norm in pairs), Layer(last, last)]
-
-
-def channels(outputs: Tensor) -> NDArray[np.float64]:
-    """(B, C, ...) as (C, numbers)."""
-    found: NDArray[np.float64] = outputs.transpose(0, 1).flatten(1).double().cpu().numpy()
-    return found
-
-
-def statistics(outputs: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and biased variance of every channel of (B, C, ...), each (C,)."""
-    rows = channels(outputs)
-    return rows.mean(axis=1), rows.var(axis=1)
-
-
-def pictures(
-    name: str, layers: Sequence[Layer], found: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
-) -> dict[str, Series]:
-    """Densities of the first channels in the pictured layers, and their means and variances in all."""
-    names = [f"channel {number}" for number in range(1, CHANNELS + 1)]
+def pictures(name: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Series]:
+    """Densities of the first channels in the pictured layers."""
     series = {}
-    for number in PICTURED:
-        layer = layers[number - 1]
-        series[f"{name}_layer{number}"] = densities(list(zip(names, channels(layer.after), strict=False)))
-        series[f"{name}_before_layer{number}"] = densities(list(zip(names, channels(layer.before), strict=False)))
-    numbers = np.arange(1, CLASSIFIER + 1)
-    for at, what in enumerate(("means", "variances")):
-        rows = np.stack([one[at][:CHANNELS] for one in found], axis=1)
-        series[f"{name}_{what}"] = Series.of([(label, numbers, row) for label, row in zip(names, rows, strict=True)])
+    for place, layers in (("", after), ("before_", before)):
+        outputs = list(layers.values())
+        for number in PICTURED:
+            rows = outputs[number - 1].transpose(0, 1).flatten(1).cpu().numpy()
+            series[f"{name}_{place}layer{number}"] = densities(list(zip(NAMES, rows, strict=False)))
     return series
+
+
+def lines(name: str, found: Sequence[ChannelStatistics]) -> dict[str, Series]:
+    """Mean and variance of the same channels in all layers."""
+    numbers = range(1, CLASSIFIER + 1)
+    values = {"means": [one.mean for one in found], "variances": [one.variance for one in found]}
+    return {
+        f"{name}_{what}": Series.of(
+            [(label, numbers, [float(row[at]) for row in rows]) for at, label in enumerate(NAMES)]
+        )
+        for what, rows in values.items()
+    }
 
 
 def summary(name: str, by_layer: Mapping[str, Sequence[float]]) -> dict[str, Metric]:

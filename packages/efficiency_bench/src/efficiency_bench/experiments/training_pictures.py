@@ -92,22 +92,30 @@ def look(network: Network, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         network: in eval mode.
         images: float (B, 3, H, W).
     """
-    layer = middle_layer(network)
-    outputs: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    try:
-        scores = network(images)
-    finally:
-        hook.remove()
-    weight: Any = layer.weight
-    channels = outputs[0][:, :CHANNELS].transpose(0, 1).flatten(1)
-    return tuple(part.float().cpu() for part in (weight[0].flatten(), channels, scores[:, :CHANNELS].T))  # type: ignore[return-value]
+    from weight_align.distributions import activations
+
+    name, scores = middle_layer(network), classifier(network)
+    weight: Any = network.get_submodule(name).weight
+    seen = activations(network, images, (name, scores))
+    channels = seen[name][:, :CHANNELS].transpose(0, 1).flatten(1)
+    return weight[0].flatten().float().cpu(), channels.float().cpu(), seen[scores][:, :CHANNELS].T.float().cpu()
 
 
-def middle_layer(network: Network) -> nn.Module:
-    """The second convolution of the eighth residual block, which a ResNet-18 has too, and its last; of VGG16 the eighth."""
+def middle_layer(network: Network) -> str:
+    """Name of the second convolution of the eighth residual block, which a ResNet-18 has too, and its last; of VGG16 of the
+    eighth."""
     from weight_align.resnet import ResNet
 
+    modules = list(network.named_modules())
     if isinstance(network, ResNet):
-        return network.blocks()[_BLOCK - 1].get_submodule(f"conv{_CONVOLUTION}")
-    return [module for module in network.features if isinstance(module, nn.Conv2d)][_OF_VGG - 1]
+        block = network.blocks()[_BLOCK - 1]
+        return next(f"{name}.conv{_CONVOLUTION}" for name, module in modules if module is block)
+    return [name for name, module in modules if isinstance(module, nn.Conv2d)][_OF_VGG - 1]
+
+
+def classifier(network: Network) -> str:
+    """Name of the layer that gives the class scores."""
+    from weight_align.classifier import classifiers
+
+    (name,) = classifiers(network)
+    return name
