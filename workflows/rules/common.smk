@@ -151,8 +151,7 @@ def table_named(name):
 
 def table_records(name):
     return [
-        record_of(run)
-        for run in runs_needed([table_named(name)], PRESET, DATA_FOLDERS)
+        record_of(run) for run in runs_needed([table_named(name)], PRESET, DATA_FOLDERS)
     ]
 
 

@@ -133,7 +133,7 @@ def test_same_generator_same_encoder_and_batches_do_not_matter() -> None:
     second = fit_encoder(x, config, torch.Generator().manual_seed(5))
     images = list(torch.split(x[:100], [10, 0, 50, 1, 39]))
     assert first.encode(images).equal(second.encode(images))
-    torch.testing.assert_close(first.encode(images, batch=2), first.encode(images))
+    torch.testing.assert_close(first.encode(images, batch=2), first.encode(images), atol=1e-4, rtol=1e-3)
 
 
 def test_descriptors_that_all_agree_do_not_break_it() -> None:

@@ -258,7 +258,7 @@ def test_configurations_that_make_no_sense(changes: dict[str, object], message: 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # googlenet's
 def test_backbones_that_cannot_be_built() -> None:
     with pytest.raises(
-        UsageError, match="backbone must be small, small_bn or a classifier of torchvision such as alexnet"
+        UsageError, match="backbone must be small, small_bn, small_dbn or a classifier of torchvision such as alexnet"
     ):
         build_network(small(backbone="alex"))
     with pytest.raises(UsageError, match="backbone alexnet cannot see images of 32 pixels"):

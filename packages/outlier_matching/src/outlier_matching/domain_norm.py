@@ -46,7 +46,8 @@ class DomainBatchNorm2d(nn.Module):
         """maps (n, C, H, W), all of ``domain`` -> the same shape."""
         if self.training:
             # The first batch is taken as it is: a running mean from 0 would be far off for its first dozens.
-            first = self.num_batches_tracked[domain] == 0
+            # Tensors without data, with which shapes are found out, have no count.
+            first = not maps.is_meta and bool(self.num_batches_tracked[domain] == 0)
             momentum = 1.0 if first else self.momentum
             self.num_batches_tracked[domain] += 1
         else:
