@@ -18,6 +18,7 @@ from efficiency_bench.experiments.weight_align_cost import (
     new_network,
     saved,
     training,
+    unaligned,
 )
 from efficiency_bench.records import load_record
 from efficiency_bench.settings import build_settings
@@ -50,6 +51,8 @@ def test_every_form_is_timed_and_weighed_beside_the_plain_network(tmp_path: Path
         assert values[f"saved_over_plain_{name}"] == pytest.approx(
             values[f"saved_gb_{name}"] / values["saved_gb_plain"]
         )
+    assert values["step_over_unaligned_wa_plain"] == values["step_over_plain_wa_plain"]
+    assert values["step_over_unaligned_bn_wa"] > 0 and "step_over_unaligned_bn" not in values
     assert values["step_over_plain_plain"] == values["saved_over_plain_plain"] == 1
     assert values["saved_gb_wa_plain"] < values["saved_gb_bn"], "weights are smaller than activations"
     assert values["folding_changes"] <= 1e-5
@@ -99,6 +102,8 @@ def test_forms_are_the_networks_they_say() -> None:
     for name, form in FORMS.items():
         config = network_config(SMALL, name)
         assert (config.norm, config.align, config.fixed_up) == (form.norm, form.align, form.fixup)
+    pairs = {name: unaligned(name) for name in FORMS}
+    assert pairs["wa"] == "fixup" and pairs["wa_plain"] == "plain" and pairs["in_wa"] == "in" and pairs["wn"] == ""
 
 
 @pytest.mark.parametrize(

@@ -203,14 +203,23 @@ def folding(network: nn.Module, images: Tensor) -> float:
 
 
 def time_metrics(timed: dict[str, SpeedResult], what: str) -> dict[str, Metric]:
-    """Milliseconds of each form, and its time over that of the plain network in the same rounds."""
+    """Milliseconds of each form, and its time over those of the plain network, and of the same form without WA, in the same
+    rounds."""
     metrics = {f"{what}_ms_{name}": Metric(1e3 * result.per_call.median, "ms") for name, result in timed.items()}
     for name in timed:
-        spread = ratio(timed, name, PLAIN)
-        metrics[f"{what}_over_plain_{name}"] = Metric(spread.median, "x")
-        metrics[f"{what}_over_plain_p10_{name}"] = Metric(spread.p10, "x")
-        metrics[f"{what}_over_plain_p90_{name}"] = Metric(spread.p90, "x")
+        for label, other in (("plain", PLAIN), ("unaligned", unaligned(name))):
+            if other in timed:
+                spread = ratio(timed, name, other)
+                metrics[f"{what}_over_{label}_{name}"] = Metric(spread.median, "x")
+                metrics[f"{what}_over_{label}_p10_{name}"] = Metric(spread.p10, "x")
+                metrics[f"{what}_over_{label}_p90_{name}"] = Metric(spread.p90, "x")
     return metrics
+
+
+def unaligned(name: str) -> str:
+    """The form that is the same but for WA; empty for one without WA."""
+    form = FORMS[name]
+    return next(other for other, found in FORMS.items() if found == form._replace(align=False)) if form.align else ""
 
 
 EXPERIMENT = Experiment(
