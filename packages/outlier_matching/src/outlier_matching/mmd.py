@@ -234,7 +234,9 @@ class _FourDistances(torch.autograd.Function):
     def forward(s: Tensor, t: Tensor) -> Tensor:
         (s_i, s_j), (t_i, t_j) = s.unbind(1), t.unbind(1)
         pairs = ((s_i, s_j), (t_i, t_j), (s_i, t_j), (t_i, s_j))
-        return torch.stack([torch.linalg.vector_norm(x - y, dim=1) for x, y in pairs]).square_()
+        difference = torch.empty_like(s_i)  # one for all four: fresh memory costs twice the subtraction
+        norms = [torch.linalg.vector_norm(torch.sub(x, y, out=difference), dim=1) for x, y in pairs]
+        return torch.stack(norms).square_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
