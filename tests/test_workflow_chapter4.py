@@ -134,7 +134,7 @@ def test_real_sets_are_read_in_their_own_layout(tmp_path: Path) -> None:
     found = matching(runs(["table4_3"], preset, str(tmp_path)))
     backbones = {run.data["shape"]: run.settings["backbone"] for run in found.values()}
     assert backbones == {
-        "shape-drawn": "small_bn",
+        "shape-drawn": "small_dbn",
         "office31-office31": "alexnet",
         "pitts_cyclegan-pittsburgh": "alexnet",
     }

@@ -110,3 +110,11 @@ def test_what_cannot_be_used_is_refused() -> None:
     for function in (classify, inlier_weights, is_outlier):
         with pytest.raises(ValueError, match="source, inlier, outlier"):
             function(torch.zeros(4, 2))
+
+
+def test_a_majority_is_more_than_both_classes_of_inliers_together() -> None:
+    p = torch.tensor([[0.3, 0.3, 0.4], [0.2, 0.2, 0.6], [0.25, 0.25, 0.5], [0.6, 0.2, 0.2]], dtype=torch.float64)
+    assert is_outlier(p).tolist() == [True, True, True, False]
+    assert is_outlier(p, "majority").tolist() == [False, True, False, False]
+    with pytest.raises(ValueError, match="decision must be one of largest, majority, got 'half'"):
+        is_outlier(p, "half")  # type: ignore[arg-type]

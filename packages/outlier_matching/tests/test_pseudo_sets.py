@@ -13,6 +13,7 @@ from outlier_matching.pseudo_sets import (
     Rule,
     initial_sets,
     mean_distances,
+    nearest_distances,
     reference_features,
     refreshed_sets,
 )
@@ -153,3 +154,25 @@ def test_what_cannot_be_used_is_refused() -> None:
         PseudoSets(torch.zeros(2), sets.outliers, sets.weights)
     with pytest.raises(ValueError, match="weights"):
         PseudoSets(sets.inliers, sets.outliers, torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1024])
+def test_distances_to_the_nearest_by_a_loop(chunk: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, source = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7))
+    for count in (1, 3, 7, 20):
+        found = nearest_distances(target, source, count, chunk)
+        for row, x in zip(found.tolist(), target, strict=True):
+            every = sorted((x - y).norm().item() for y in source)[:count]
+            assert row == pytest.approx(sum(every) / len(every), abs=1e-6)
+    torch.testing.assert_close(
+        nearest_distances(target, source, 7), mean_distances(target, source), atol=1e-6, rtol=1e-6
+    )
+
+
+def test_the_nearest_tell_an_outlier_where_the_average_tells_a_class() -> None:
+    """Two far classes of the source: the average is the same for what lies in one of them and for what lies between them."""
+    source = torch.tensor([[-10.0, 0.0]] * 5 + [[10.0, 0.0]] * 5)
+    target = torch.tensor([[-10.0, 0.1], [0.0, 0.1], [10.0, 0.1], [0.1, 0.0]])
+    assert set(initial_sets(target, source, nearest=2).inliers.tolist()) == {0, 2}
+    assert set(initial_sets(target, source).inliers.tolist()) == {1, 3}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 from outlier_matching.kernels import in_single_precision
 
 SOURCE, INLIER, OUTLIER = range(3)
+
+Decision = Literal["largest", "majority"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+"""When a sample is an outlier: see :func:`is_outlier`."""
 
 
 def class_probabilities(target: Tensor, references: Sequence[Tensor], chunk: int | None = None) -> Tensor:
@@ -116,15 +121,27 @@ def inlier_weights(probabilities: Tensor) -> Tensor:
     return (torch.where(is_source, p[:, SOURCE], 0) + p[:, INLIER]) / p.sum(1)
 
 
-def is_outlier(probabilities: Tensor) -> Tensor:
-    """Which samples the method takes for outliers: those whose likeliest class is the pseudo outliers'. (n, 3) -> bool
-    (n,).
+def is_outlier(probabilities: Tensor, decision: Decision = "largest") -> Tensor:
+    """Which samples the method takes for outliers. (n, 3) -> bool (n,).
+
+    ``"largest"``: those whose likeliest class is the pseudo outliers'. ``"majority"``: those that are likelier outliers
+    than anything else, ``p_3 > p_1 + p_2``. The inliers are two classes of three, source and pseudo inliers: where a
+    sample is as likely in either, the largest probability finds an outlier from 1/3 on, and of pseudo outliers that are
+    mostly inliers, as Algorithm 1 starts with, few ever leave.
 
     This rule drops queries (thesis 4.5.5) and gives the F1 score (figure 4.5). The thesis does not name one; its
     equation 4.9 and the release classify by the largest probability. No threshold on the weight w stands in for it:
     soft probabilities near 1/3 give an inlier that is not "source" a w near 1/3 as well.
+
+    Raises:
+        ValueError: for another shape or decision.
     """
-    return classify(probabilities) == OUTLIER
+    if decision not in DECISIONS:
+        raise ValueError(f"decision must be one of {', '.join(DECISIONS)}, got {decision!r}")
+    if decision == "largest":
+        return classify(probabilities) == OUTLIER
+    _check(probabilities)
+    return probabilities[:, OUTLIER] > probabilities[:, SOURCE] + probabilities[:, INLIER]
 
 
 def _check(probabilities: Tensor) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from outlier_matching.assignment import DECISIONS, Decision
 from outlier_matching.errors import UsageError
 from outlier_matching.files import atomic_path
 from outlier_matching.networks import MatchingNetwork, NetworkConfig, build_network
@@ -34,6 +35,8 @@ class SavedNetwork:
     """How it was trained: one of :data:`~outlier_matching.training.METHODS`."""
     references: References | None
     """What a query is compared with to tell whether it is an outlier; None where the training looked for none."""
+    decision: Decision = "largest"
+    """When it is one: :func:`~outlier_matching.assignment.is_outlier`."""
 
 
 def write_tensors(path: str | Path, content: dict[str, Any]) -> None:
@@ -75,9 +78,15 @@ def read_tensors(path: str | Path, expected_format: str) -> dict[str, Any]:
 
 
 def save_network(
-    path: str | Path, network: MatchingNetwork, *, method: str, references: Sequence[Tensor] | None = None
+    path: str | Path,
+    network: MatchingNetwork,
+    *,
+    method: str,
+    references: Sequence[Tensor] | None = None,
+    decision: Decision = "largest",
 ) -> None:
-    """Write a network, its configuration, how it was trained and, where there are any, its three reference sets.
+    """Write a network, its configuration, how it was trained and, where there are any, its three reference sets and the
+    rule that goes with them.
 
     Raises:
         ValueError: if the references are not three of (K, embedding), K at least 1.
@@ -90,6 +99,7 @@ def save_network(
         "config": asdict(network.config),
         "method": method,
         "references": None if references is None else [part.detach().cpu().clone() for part in references],
+        "decision": decision,
         "model": network.state_dict(),
     }
     write_tensors(path, content)
@@ -102,7 +112,7 @@ def load_network(path: str | Path) -> SavedNetwork:
         UsageError: if the file is missing, damaged, or a checkpoint of another model.
     """
     content = read_tensors(path, _FORMAT)
-    missing = {"config", "method", "references", "model"} - set(content)
+    missing = {"config", "method", "references", "decision", "model"} - set(content)
     if missing:
         raise UsageError(f"{path}: not a whole checkpoint (without {', '.join(sorted(missing))})")
     stored, known = content["config"], {field.name for field in fields(NetworkConfig)}
@@ -113,7 +123,9 @@ def load_network(path: str | Path) -> SavedNetwork:
         config = NetworkConfig(**stored)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path}: its settings make no sense ({error}); the file is damaged") from error
-    references = content["references"]
+    references, decision = content["references"], content["decision"]
+    if decision not in DECISIONS:
+        raise UsageError(f"{path}: has no decision {', '.join(DECISIONS)} ({decision!r}); the file is damaged")
     try:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             network = build_network(config)
@@ -125,7 +137,9 @@ def load_network(path: str | Path) -> SavedNetwork:
         raise UsageError(
             f"{path}: its weights do not fit its own configuration ({reason}); the file is damaged"
         ) from error
-    return SavedNetwork(network.eval(), str(content["method"]), None if references is None else tuple(references))
+    return SavedNetwork(
+        network.eval(), str(content["method"]), None if references is None else tuple(references), decision
+    )
 
 
 def _check_references(references: Sequence[Tensor], config: NetworkConfig) -> None:

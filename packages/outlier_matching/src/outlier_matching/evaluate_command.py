@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, device: str) -> int:
         labelled(lambda images: embed(saved.network, images, device=device), source),
         labelled(lambda images: embed(saved.network, images, device=device, domain=1), target),
         config,
-        detect=None if saved.references is None else detector(saved.references),
+        detect=None if saved.references is None else detector(saved.references, decision=saved.decision),
     )
     print(f"map T->S  {scores.map_ts:.4f}   (over all true inliers {scores.ts_inliers.mean_average_precision:.4f})")
     print(f"map S->S  {scores.map_ss:.4f}")

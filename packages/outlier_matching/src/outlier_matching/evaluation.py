@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from outlier_matching.assignment import OUTLIER, class_probabilities, is_outlier
+from outlier_matching.assignment import OUTLIER, Decision, class_probabilities, is_outlier
 from outlier_matching.errors import UsageError, WorkError
 from outlier_matching.image_sets import ImageSet
 from outlier_matching.outlier_scores import OutlierScores, outlier_scores
@@ -153,18 +153,19 @@ class Scores:
         return self.tt.mean_average_precision
 
 
-def detector(references: tuple[Tensor, Tensor, Tensor], chunk: int = 4096) -> Detect:
-    """The thesis's detector: equation 4.7 against reference features, the largest probability decides.
+def detector(references: tuple[Tensor, Tensor, Tensor], chunk: int = 4096, decision: Decision = "largest") -> Detect:
+    """The thesis's detector: equation 4.7 against reference features.
 
     Args:
         references: (K, d) of the source, the pseudo inliers and the pseudo outliers, as a checkpoint keeps them.
         chunk: images whose products with all references are held at once.
+        decision: see :func:`~outlier_matching.assignment.is_outlier`; a checkpoint's references go with its own.
     """
 
     def detect(features: Tensor) -> Detected:
         known = [reference.to(features) for reference in references]
         probabilities = class_probabilities(features, known, chunk)
-        return Detected(probabilities[:, OUTLIER], is_outlier(probabilities))
+        return Detected(probabilities[:, OUTLIER], is_outlier(probabilities, decision))
 
     return detect
 

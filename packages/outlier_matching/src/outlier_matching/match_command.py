@@ -86,6 +86,7 @@ def run(options: argparse.Namespace, device: str) -> int:
         found.gallery,
         max(options.top, _SHOWN) if options.sheet else options.top,
         references=saved.references,
+        decision=saved.decision,
         engine=engine,
         device=device,
     )

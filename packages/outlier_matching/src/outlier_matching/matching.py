@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from outlier_matching.assignment import OUTLIER, class_probabilities, is_outlier
+from outlier_matching.assignment import OUTLIER, Decision, class_probabilities, is_outlier
 from outlier_matching.embedding import embed
 from outlier_matching.errors import BrokenImage, UsageError, WorkError
 from outlier_matching.gallery import Engine, Gallery, load_gallery, save_gallery, search
@@ -50,7 +50,8 @@ class Match:
     outlier_probability: float | None
     """p_3 of equation 4.7; None where the network was trained without outlier detection."""
     outlier: bool | None
-    """Whether the likeliest of equation 4.7's three classes is the outliers'; None with the probability."""
+    """Whether the network takes it for an outlier (:func:`~outlier_matching.assignment.is_outlier`); None with the
+    probability."""
 
 
 def network_digest(network: MatchingNetwork) -> str:
@@ -188,6 +189,7 @@ def match(
     k: int,
     *,
     references: tuple[Tensor, Tensor, Tensor] | None = None,
+    decision: Decision = "largest",
     engine: Engine = "auto",
     device: str = "cpu",
 ) -> list[Match]:
@@ -200,6 +202,7 @@ def match(
         gallery: features of the gallery, of the same network.
         k: matches a query; fewer where the gallery holds fewer.
         references: the checkpoint's embeddings of source, pseudo inliers and pseudo outliers; None tells of no outlier.
+        decision: the checkpoint's rule of when a query is an outlier.
         engine: what searches, see :func:`~outlier_matching.gallery.which_engine`.
         device: where torch searches.
 
@@ -221,7 +224,7 @@ def match(
     outlier: list[bool | None] = [None] * len(queries)
     if references is not None:
         p = class_probabilities(queries.embeddings, references, chunk=4096)
-        probability, outlier = p[:, OUTLIER].tolist(), is_outlier(p).tolist()
+        probability, outlier = p[:, OUTLIER].tolist(), is_outlier(p, decision).tolist()
     answer = []
     columns = zip(queries.names, found.indices.tolist(), found.distances.tolist(), own, strict=True)
     for number, (name, indices, distances, itself) in enumerate(columns):

@@ -8,7 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from outlier_matching.assignment import INLIER, OUTLIER, SOURCE, class_probabilities, classify, inlier_weights
+from outlier_matching.assignment import (
+    INLIER,
+    OUTLIER,
+    SOURCE,
+    Decision,
+    class_probabilities,
+    classify,
+    inlier_weights,
+    is_outlier,
+)
 
 Rule = Literal["thesis", "author"]
 RULES: tuple[Rule, ...] = ("thesis", "author")
@@ -38,7 +47,7 @@ class PseudoSets:
             raise ValueError(f"weights must be floating (n,), got {self.weights.dtype} {tuple(self.weights.shape)}")
 
 
-def initial_sets(target: Tensor, source: Tensor, chunk: int = 1024) -> PseudoSets:
+def initial_sets(target: Tensor, source: Tensor, chunk: int = 1024, nearest: int | None = None) -> PseudoSets:
     """Step 1: the half of the target that is nearer to the source on average is inlier (w = 0.7), the other outlier (w
     = 0.3).
 
@@ -46,6 +55,9 @@ def initial_sets(target: Tensor, source: Tensor, chunk: int = 1024) -> PseudoSet
         target: floating (n, d), n at least 2; of an odd n the middle sample is an inlier.
         source: floating (m, d), m at least 1.
         chunk: distances are held for chunk x chunk pairs at a time: beyond these, memory is O(n + m).
+        nearest: only so many source samples, the nearest of each target sample, are averaged over; None, as the thesis:
+            all. Where features of source classes lie far apart, the average over all says which class a sample is
+            near, and the halves are halves of the classes.
 
     Returns:
         the two halves, nearest first, equal distances in the order of their indices. Weights are float32.
@@ -54,7 +66,10 @@ def initial_sets(target: Tensor, source: Tensor, chunk: int = 1024) -> PseudoSet
         ValueError: for other shapes.
     """
     _check_features(target, source)
-    order = mean_distances(target, source, chunk).sort(stable=True).indices
+    distances = (
+        mean_distances(target, source, chunk) if nearest is None else nearest_distances(target, source, nearest, chunk)
+    )
+    order = distances.sort(stable=True).indices
     half = (len(target) + 1) // 2
     weights = torch.full((len(target),), _START[1], device=target.device)
     weights[order[:half]] = _START[0]
@@ -74,6 +89,22 @@ def mean_distances(target: Tensor, source: Tensor, chunk: int = 1024) -> Tensor:
 
 
 @torch.no_grad()
+def nearest_distances(target: Tensor, source: Tensor, count: int, chunk: int = 1024) -> Tensor:
+    """The mean Euclidean distance of each target sample to its ``count`` nearest source samples (all, where there are
+    fewer): (n, d), (m, d) -> float64 (n,)."""
+    if chunk < 1 or count < 1:
+        raise ValueError(f"chunk and the number of nearest samples must be at least 1, got {chunk} and {count}")
+    means = []
+    for rows in torch.split(target, chunk):
+        best = rows.new_empty(len(rows), 0)
+        for columns in torch.split(source, chunk):
+            every = torch.cat((best, torch.cdist(rows, columns)), 1)
+            best = every.topk(min(count, every.shape[1]), largest=False).values
+        means.append(best.mean(1, dtype=torch.float64))
+    return torch.cat(means)
+
+
+@torch.no_grad()
 def refreshed_sets(
     target: Tensor,
     source: Tensor,
@@ -82,11 +113,12 @@ def refreshed_sets(
     references: int | None = None,
     generator: torch.Generator | None = None,
     chunk: int = 1024,
+    decision: Decision = "largest",
 ) -> PseudoSets:
     """Steps 6 and 7: weights by equations 4.7 and 4.9 from this epoch's features, then the two sets anew.
 
-    ``"thesis"``: each target sample goes where it is likeliest, to the inliers as "source" or "inlier", else to the
-    outliers. ``"author"``: those classified as source are inliers, and of those classified as inlier the third with
+    ``"thesis"``: each target sample goes where it is likeliest (``decision``), to the inliers as "source" or "inlier",
+    else to the outliers. ``"author"``: those classified as source are inliers, and of those classified as inlier the third with
     the largest weights; the rest of these is in neither set. If no sample is classified as outlier, their last sixth
     is the outlier set (of fewer than six, all that did not join the inliers; in the release also those that did). A
     set that is empty even so (thesis and release are silent) gets the sixth of the target, at least one, that is
@@ -101,6 +133,8 @@ def refreshed_sets(
         references: see :func:`reference_features`.
         generator: see :func:`reference_features`.
         chunk: target samples at a time; chunk x K inner products are held.
+        decision: which samples are outliers, see :func:`~outlier_matching.assignment.is_outlier`; with ``"majority"``
+            the author's rule leaves those in neither set that are likeliest outliers, but not likelier than not.
 
     Returns:
         the new sets, indices rising; weights of all target samples, float32.
@@ -112,7 +146,8 @@ def refreshed_sets(
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
     p = class_probabilities(target, reference_features(target, source, sets, references, generator), chunk)
     weights, classes = inlier_weights(p), classify(p)
-    inlier, outlier = classes != OUTLIER, classes == OUTLIER
+    outlier = is_outlier(p, decision)
+    inlier = ~outlier
     if rule == "author":
         inlier = classes == SOURCE
         candidates = (classes == INLIER).nonzero().flatten()

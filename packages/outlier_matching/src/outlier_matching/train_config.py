@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from outlier_matching.assignment import DECISIONS, Decision
+
 __all__ = ["METHODS", "Method", "TrainConfig"]
 
 Method = Literal["siamese", "siamese_da", "da_outlier_detection"]
@@ -42,6 +44,10 @@ class TrainConfig:
     warmup_epochs: int = 0
     """The first epochs, with the contrastive loss alone: the network learns what matches before MK-MMD and Algorithm 1
     begin. For networks that start from random: the thesis starts from a pretrained one and has none."""
+    align_epochs: int = 0
+    """The epochs after these in which ``da_outlier_detection`` adapts to all target images alike (eq. 4.11), before Algorithm 1
+    begins. Features from scratch know the source's classes but not yet the target's: before these are aligned, inliers
+    lie no nearer than outliers, and what Algorithm 1 then takes for outliers is never aligned. The thesis has none."""
     batch: int = 64
     """Pairs of a step, half of them matching, and target images of a step."""
     learning_rate: float = 1e-4
@@ -51,6 +57,12 @@ class TrainConfig:
     refresh: Literal["thesis", "author"] = "thesis"
     """How the pseudo sets follow from the probabilities after an epoch, see
     :func:`~outlier_matching.pseudo_sets.refreshed_sets`."""
+    decision: Decision = "largest"
+    """When a target image is an outlier, in training and after it: ``largest`` of the three probabilities, or ``majority``,
+    p_3 above p_1 + p_2. See :func:`~outlier_matching.assignment.is_outlier`."""
+    nearest_share: float = 1.0
+    """Algorithm 1, step 1, averages distances over this share of the source images, the nearest of each target image; the
+    thesis over all."""
     references: int = 0
     """K of eq. 4.7 in the refresh, spread evenly over each class; 0 takes all images of a class, each class by its mean."""
     unchanged: float = 0.0
@@ -73,6 +85,7 @@ class TrainConfig:
             ("kernels", ("thesis", "author")),
             ("estimator", ("linear", "circular", "quadratic")),
             ("refresh", ("thesis", "author")),
+            ("decision", DECISIONS),
             ("precision", ("32-true", "bf16-mixed")),
         ):
             if getattr(self, name) not in known:
@@ -82,7 +95,19 @@ class TrainConfig:
         for name in ("margin", "sharpness", "learning_rate", "head_learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("gamma", "eta", "steps", "warmup_epochs", "references", "unchanged", "seed", "resident_gb"):
+        if not 0 < self.nearest_share <= 1:
+            raise ValueError(f"nearest_share must be above 0 and at most 1, got {self.nearest_share}")
+        for name in (
+            "gamma",
+            "eta",
+            "steps",
+            "warmup_epochs",
+            "align_epochs",
+            "references",
+            "unchanged",
+            "seed",
+            "resident_gb",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         for name in ("epochs", "checkpoint_every", "threads"):
@@ -92,3 +117,8 @@ class TrainConfig:
             raise ValueError(f"batch must be even and 4 or more, got {self.batch}")
         if self.warmup_epochs >= self.epochs and self.method != "siamese":
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leave none of {self.epochs} epochs to adapt in")
+        if self.warmup_epochs + self.align_epochs >= self.epochs and self.method == "da_outlier_detection":
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs} and align_epochs {self.align_epochs} leave none of {self.epochs} epochs "
+                "to find outliers in"
+            )

@@ -130,7 +130,9 @@ def train(
                         said = time.perf_counter()
                         run.log()
                     started = time.perf_counter()
-        save_network(folder / "network.pt", model, method=config.method, references=run.references)
+        save_network(
+            folder / "network.pt", model, method=config.method, references=run.references, decision=config.decision
+        )
     return Trained(
         network=model.eval(),
         losses=tuple(run.losses),

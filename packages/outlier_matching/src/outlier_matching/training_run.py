@@ -124,10 +124,14 @@ class Run:
         return self._config.method != "siamese" and self.step // self._steps >= self._config.warmup_epochs
 
     def begin_epoch(self) -> None:
-        """Algorithm 1, step 1, before the first epoch that adapts."""
-        if self._config.method == "da_outlier_detection" and self.adapts and self.sets is None:
+        """Algorithm 1, step 1, before the first epoch that looks for outliers."""
+        config = self._config
+        first = config.warmup_epochs + config.align_epochs
+        if config.method == "da_outlier_detection" and self.step // self._steps >= first and self.sets is None:
             source, target = self._embeddings()
-            self.sets = initial_sets(target, source)
+            share = config.nearest_share
+            nearest = None if share == 1 else max(1, round(share * len(source)))
+            self.sets = initial_sets(target, source, nearest=nearest)
 
     def batches(self, pairs: PairSampler, steps: range) -> Iterator[Batch]:
         """The batches of some steps of one epoch."""
@@ -184,6 +188,7 @@ class Run:
                 before,
                 self._config.refresh,
                 references=self._config.references or None,
+                decision=self._config.decision,
             )
             # Judged as the new sets will be used: what a checkpoint keeps belongs to the features of this moment.
             # Sharpness goes with them, so that a query is compared as its embedding is.

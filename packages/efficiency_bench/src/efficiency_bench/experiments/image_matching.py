@@ -34,9 +34,9 @@ SOURCE, TARGET = 0, 1
 
 @dataclass(frozen=True)
 class Settings:
-    """The method and its training. The thesis starts from a pretrained AlexNet at 227 pixels, which real data sets bring; the
-    default is a small network from scratch at Shape's own size, which learns nothing with the thesis's dropout and little
-    without batch normalisation. Where the thesis gives no number for a loss it is the author's release's."""
+    """The method and its training. The thesis starts from a pretrained AlexNet at 227 pixels, and real data sets bring its
+    settings. The defaults are a recipe for a small network from scratch on generated data, chosen on held-out training images
+    of Shape and the same for every method; each field says what the thesis or the author's release has in its place."""
 
     method: Literal["sift_fv", "siamese", "siamese_da", "da_outlier_detection"] = "da_outlier_detection"
     """SIFT with Fisher vectors, contrastive loss alone, with MK-MMD (SiameseDA; with outliers in the target SiameseDAOut), or
@@ -46,8 +46,10 @@ class Settings:
     front: Literal["none", "isolation_forest", "one_class_svm"] = "none"
     """What takes outliers out of the target before siamese_da is trained, and out of the queries: a detector on the features
     of a Siamese network."""
-    backbone: str = "small_bn"
-    """small, small_bn (with batch normalisation), alexnet, or a classifier of torchvision by name."""
+    backbone: str = "small_dbn"
+    """small, small_bn (with batch normalisation, without which it learns little), small_dbn (with its statistics for each
+    domain; a network that has not seen the target has the source's for both), alexnet, or a classifier of torchvision by
+    name."""
     image_size: int = 64
     """Side of the square the network sees in pixels."""
     embedding: int = 1000
@@ -55,7 +57,7 @@ class Settings:
     width: int = 4096
     """Outputs of fc6 and fc7."""
     dropout: float = 0.0
-    """Dropout after them; 0.5 in thesis and release."""
+    """Dropout after them; 0.5 in thesis and release, with which nothing is learned from scratch."""
     weights: str = ""
     """torchvision's weights, for example IMAGENET1K_V1, or a file; empty trains from scratch."""
     start: Literal["pretrained", "random_heads"] = "pretrained"
@@ -68,6 +70,9 @@ class Settings:
     """Steps of an epoch; 0 is one pass over the source."""
     warmup_epochs: int = 0
     """The first epochs, with the contrastive loss alone, for networks from scratch; the thesis's has weights and none."""
+    align_epochs: int = 0
+    """The epochs after these in which da_outlier_detection adapts to every target image alike, as SiameseDAOut does, before
+    Algorithm 1 begins; the thesis has none. From scratch, inliers are no nearer to the source than outliers until then."""
     batch: int = 64
     """Pairs of source images of a step, half of them matching, and target images."""
     learning_rate: float = 0.001
@@ -76,16 +81,23 @@ class Settings:
     """Of Adam, for fc8."""
     kernels: Literal["thesis", "author"] = "thesis"
     """Of MK-MMD: 17 Gaussians averaged, or 5 summed."""
-    estimator: Literal["linear", "circular", "quadratic"] = "linear"
-    """Of MK-MMD: disjoint neighbours (thesis), in a ring (release), or all pairs."""
-    gamma: float = 1.0
-    """Weight of MK-MMD."""
-    eta: float = 1.5
-    """Weight of the entropy loss."""
+    estimator: Literal["linear", "circular", "quadratic"] = "quadratic"
+    """Of MK-MMD: disjoint neighbours (thesis), in a ring (release), or all pairs. Of 64 images the thesis's has 32 terms; its
+    gradient is mostly noise, and larger than that of the contrastive loss."""
+    gamma: float = 0.3
+    """Weight of MK-MMD; 1 in the release, where weights are pretrained."""
+    eta: float = 0.02
+    """Weight of the entropy loss; 1.5 in the release, whose probabilities are all near a third."""
     margin: float = 1.0
     """m of the contrastive loss."""
-    sharpness: float = 1.0
+    sharpness: float = 10.0
     """Factor of the inner products in equation 4.7; 1 in thesis and release, where no probability is far from a third."""
+    decision: Literal["largest", "majority"] = "majority"
+    """When an image is an outlier: its largest probability is the pseudo outliers' (release), or is above one half. Inliers
+    are two of the three classes, and the first calls half of them outliers for good."""
+    nearest_share: float = 0.02
+    """Part of the source images, the nearest, to which Algorithm 1 takes a target image's first distance; 1 in the thesis. In
+    features that tell classes apart, the distance to all depends on the class more than on being an outlier."""
     refresh: Literal["thesis", "author"] = "thesis"
     """How the pseudo sets follow from the probabilities after an epoch."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -216,7 +228,7 @@ def with_network(settings: Settings, training: Domains, test: Domains, context: 
         called[trained.sets.outliers.cpu()] = True
     return Method(
         describe=describe_with(trained.network, context.device),
-        detect=None if trained.references is None else detector(trained.references),
+        detect=None if trained.references is None else detector(trained.references, decision=settings.decision),
         used=None if settings.method == "siamese" else training.target,
         called=called,
         seconds=training_seconds(trained),
@@ -343,9 +355,12 @@ def train_config(settings: Settings, seed: int) -> TrainConfig:
             eta=settings.eta,
             margin=settings.margin,
             sharpness=settings.sharpness,
+            decision=settings.decision,
+            nearest_share=settings.nearest_share,
             epochs=settings.epochs,
             steps=settings.steps,
             warmup_epochs=settings.warmup_epochs if settings.method != "siamese" else 0,
+            align_epochs=settings.align_epochs if settings.method == "da_outlier_detection" else 0,
             batch=settings.batch,
             learning_rate=settings.learning_rate,
             head_learning_rate=settings.head_learning_rate,
