@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Notices of libraries about themselves, which nobody who runs a command can act on.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
+    # Before the first work of torch: its threads have the mode of the one that starts them. Numbers below 1e-38, which
+    # Fixup's first steps are full of, cost a CPU a hundred times the time of others, and are nothing to a network.
+    torch.set_flush_denormal(True)
     try:
         status: int = options.function(options, resolve_device(options.device))
     except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt, torch.OutOfMemoryError) as error:

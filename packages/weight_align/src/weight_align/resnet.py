@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from weight_align.network_config import NetworkConfig
-from weight_align.norms import SAMPLE_NORMS, make_norm
+from weight_align.norms import SAMPLE_NORMS, groups_of, make_norm
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
@@ -17,6 +17,11 @@ _DEPTHS = {
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
+
+
+def _shifted(maps: Tensor, offset: Tensor) -> Tensor:
+    """Maps and a scalar (1,), in the maps' own type: under autocast a scalar of 32 bits would widen all that follows."""
+    return maps + offset.to(maps.dtype)
 
 
 class Block(nn.Module):
@@ -48,7 +53,7 @@ class Block(nn.Module):
                 self.register_parameter(f"bias{number}a", nn.Parameter(torch.zeros(1)))
                 self.register_parameter(f"bias{number}b", nn.Parameter(torch.zeros(1)))
             else:
-                self.add_module(f"bn{number}", make_norm(config.norm, outputs))
+                self.add_module(f"bn{number}", make_norm(config.norm, outputs, groups_of(config.width)))
         if self.fixup:
             self.scale = nn.Parameter(torch.ones(1))
         self.relu = nn.ReLU(inplace=True)
@@ -58,25 +63,25 @@ class Block(nn.Module):
         if stride != 1 or inputs != outputs:
             layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, stride, bias=plain)]
             if config.norm in SAMPLE_NORMS:
-                layers.append(make_norm(config.norm, outputs))
+                layers.append(make_norm(config.norm, outputs, groups_of(config.width)))
             self.downsample = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        branch = maps + self.bias1a if self.fixup else maps
+        branch = _shifted(maps, self.bias1a) if self.fixup else maps
         shortcut = maps if self.downsample is None else self.downsample(branch)
         for number in range(1, self.convolutions + 1):
             if number > 1:
                 branch = self.relu(branch)
                 if self.fixup:
-                    branch = branch + getattr(self, f"bias{number}a")
+                    branch = _shifted(branch, getattr(self, f"bias{number}a"))
             branch = getattr(self, f"conv{number}")(branch)
             if not self.fixup:
                 branch = getattr(self, f"bn{number}")(branch)
             elif number < self.convolutions:
-                branch = branch + getattr(self, f"bias{number}b")
+                branch = _shifted(branch, getattr(self, f"bias{number}b"))
         if self.fixup:
-            branch = branch * self.scale + getattr(self, f"bias{self.convolutions}b")
+            branch = _shifted(branch * self.scale.to(branch.dtype), getattr(self, f"bias{self.convolutions}b"))
         out: Tensor = self.relu(branch + shortcut)
         return out
 
@@ -126,7 +131,7 @@ class ResNet(nn.Module):
         if config.fixed_up:
             self.bias1, self.bias2 = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
         else:
-            self.bn1 = make_norm(config.norm, config.width)
+            self.bn1 = make_norm(config.norm, config.width, groups_of(config.width))
         self.relu = nn.ReLU(inplace=True)
         channels = config.width
         for stage, depth in enumerate(_DEPTHS[config.backbone]):
@@ -147,7 +152,7 @@ class ResNet(nn.Module):
     def forward_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> maps of the last stage, (B, C, H / s, W / s) with s 8 (``cifar``) or 32 (``imagenet``)."""
         maps = self.conv1(images)
-        maps = maps + self.bias1 if self.config.fixed_up else self.bn1(maps)
+        maps = _shifted(maps, self.bias1) if self.config.fixed_up else self.bn1(maps)
         maps = self.maxpool(self.relu(maps))
         for stage in range(1, 5):
             maps = getattr(self, f"layer{stage}")(maps)
@@ -156,7 +161,7 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> class scores (B, classes)."""
         pooled = self.avgpool(self.forward_features(images)).flatten(1)
-        scores: Tensor = self.fc(pooled + self.bias2 if self.config.fixed_up else pooled)
+        scores: Tensor = self.fc(_shifted(pooled, self.bias2) if self.config.fixed_up else pooled)
         return scores
 
     def blocks(self) -> list[Block]:
