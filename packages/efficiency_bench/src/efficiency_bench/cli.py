@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from . import experiments
 from .artifacts import write_artifacts
 from .data_files import data_facts
