@@ -1,5 +1,6 @@
 """What MK-MMD and MAP cost beside other ways: both give the same numbers, and the record has every ratio."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from efficiency_bench.cli import main
 from efficiency_bench.errors import UsageError
-from efficiency_bench.experiments.matching_cost import Settings, all_differences, all_distances, linear_from
+from efficiency_bench.experiments.matching_cost import Settings, all_differences, all_distances, discrepancy, linear_from
 from efficiency_bench.records import load_record
 from efficiency_bench.settings import build_settings
 
@@ -30,6 +31,14 @@ def test_a_measurement_and_its_record(tmp_path: Path) -> None:
     assert set(record.protocol["units"]) == {
         "mmd_pairs", "mmd_matrices", "mmd_differences", "map_retrieve", "map_sklearn"
     }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_discrepancy_is_timed_beside() -> None:
+    settings = build_settings(Settings, {"width": 64, "samples": 8, "rounds": 2, "compile": True}, "--set")
+    metrics, timed = discrepancy(settings, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert metrics["mmd_speedup_compiled"].value > 0 and "mmd_compiled" in timed
 
 
 def test_the_rivals_compute_equation_4_6() -> None:

@@ -205,6 +205,19 @@ def bytes_kept(n: int, d: int) -> int:
     return sum(storages.values())
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_compiles_to_one_graph(estimator: Estimator) -> None:
+    generator = torch.Generator().manual_seed(3)
+    source, target = (torch.randn(6, 5, generator=generator).requires_grad_() for _ in range(2))
+    weights = torch.rand(6, generator=generator)
+    module = MKMMD(estimator=estimator)
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    expected, found = module(source, target, weights), compiled(source, target, weights)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(*(torch.autograd.grad(x, (source, target)) for x in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_memory_is_linear_in_samples_and_dimensions() -> None:
     small, large = bytes_kept(64, 512), bytes_kept(256, 512)
     assert large == pytest.approx(4 * small, rel=0.01)
