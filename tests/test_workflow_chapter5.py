@@ -311,5 +311,5 @@ def test_the_smallest_preset_has_few_runs() -> None:
         "domain_adaptation": 9,
         "semantic_segmentation": 2,
         "activation_distributions": 1,
-        "weight_align_cost": 1,
+        "weight_align_cost": 5,
     }

@@ -70,8 +70,8 @@ class Settings:
     """Side of the images in pixels."""
     batch_size: int = 64
     """Images of a step, and of a batch of inference."""
-    forms: tuple[str, ...] = tuple(FORMS)
-    """Which ways to normalise are looked at, beside none."""
+    forms: tuple[str, ...] = ("fixup", "wa_plain", "wa", "bn", "bn_wa")
+    """Which ways to normalise are looked at, beside none; their networks, gradients and momenta lie in memory together."""
     rounds: int = 20
     """Rounds of the interleaved timing."""
     warmup: int = 1
