@@ -8,7 +8,13 @@ import torch
 
 from efficiency_bench.cli import main
 from efficiency_bench.errors import UsageError
-from efficiency_bench.experiments.matching_cost import Settings, all_differences, all_distances, discrepancy, linear_from
+from efficiency_bench.experiments.matching_cost import (
+    Settings,
+    all_differences,
+    all_distances,
+    discrepancy,
+    linear_from,
+)
 from efficiency_bench.records import load_record
 from efficiency_bench.settings import build_settings
 

@@ -38,6 +38,7 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
     columns = figure.points.metrics
     canvas, axes = _canvas(6.4, 4.4)
     drawn = 0
+    ticks: set[float] = set()  # of points that are named by their place
     replaced = {row.keys["series"] for row in figure.points.rows if any(measure.data for measure in row.measures)}
     for number, (label, part) in enumerate(frame.groupby("series", sort=False)):
         colour = COLOURS[number % len(COLOURS)]
@@ -64,6 +65,9 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
             for _, point in points.iterrows():
                 place = (float(point[f"{figure.x}{suffix}"]), float(point[f"{figure.y}{suffix}"]))
                 text = _cost_text(point, figure, columns) if not suffix else f"{point['point']} (thesis)"
+                if text == f"{place[0]:g}":
+                    ticks.add(place[0])
+                    continue
                 below = number % 2  # neighbouring series write on opposite sides of their points
                 axes.annotate(
                     text,
@@ -81,6 +85,9 @@ def draw_curve(figure: Figure, frame: pd.DataFrame) -> Canvas:
     if figure.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        if ticks:
+            axes.set_xticks(sorted(ticks))
+            axes.minorticks_off()
     axes.margins(0.15)
     axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.25)

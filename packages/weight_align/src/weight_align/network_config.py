@@ -27,8 +27,9 @@ class NetworkConfig:
     width: int = 64
     """Channels of the first stage; 64 is the thesis's."""
     norm: Norm = "none"
-    """After every convolution batch norm (``bn``), group norm of 32 groups at width 64 and as many channels a group in
-    thinner networks (``gn``), layer norm over channels and places (``ln``) or instance norm (``in``); in its weight, weight norm (``wn``); or nothing."""
+    """After every convolution batch norm (``bn``), group norm (``gn``, of 32 groups at width 64 and as many channels a group in
+    thinner networks), layer norm over channels and places (``ln``) or instance norm (``in``); in its weight, weight norm
+    (``wn``); or nothing."""
     fixup: bool | None = None
     """Whether residual blocks have Fixup's scalars and start (Zhang et al. 2019). None is the thesis's rule: ResNets
     without a norm of samples (``none``, ``wn``) have. With WA or WN the start goes into their scales, see
