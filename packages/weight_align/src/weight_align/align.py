@@ -88,7 +88,7 @@ def align(
         )
         return whole.to(weight.dtype)
     recipe = Recipe(layout, gain_value(gain), eps)
-    if centre and variance and can_fuse():
+    if centre and variance and can_fuse() and not weight.is_meta:
         return align_fused(weight, scale, recipe)
     rows = layout.rows(weight)
     factor = rows.new_ones(count) if scale is None else scale.to(rows.dtype).expand(count)

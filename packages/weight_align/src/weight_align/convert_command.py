@@ -77,18 +77,23 @@ def _convert_own(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.weights}: {error}") from error
     network = saved.network
     network.config = aligned
-    align_network(network, options.keep)
+    try:
+        align_network(network, options.keep)
+    except ValueError as error:
+        raise UsageError(f"{options.weights}: {error}") from error
     _tell(network)
     save_network(options.out, network, saved.facts)
 
 
 def _convert_torchvision(options: argparse.Namespace) -> None:
     from weight_align.converted import Conversion, save_converted, torchvision_network
-    from weight_align.weights import read_state
+    from weight_align.weights import Weights, read_state
 
     if options.classes < 1:
         raise UsageError(f"--classes must be at least 1, got {options.classes}")
     state = read_state(options.weights, options.network)
+    if Weights(options.weights, state).aligned:
+        raise UsageError(f"{options.weights}: is aligned already; fold it first")
     network = torchvision_network(options.network, options.classes, state)
     conversion = Conversion(
         options.network,

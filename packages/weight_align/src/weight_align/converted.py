@@ -61,13 +61,19 @@ def torchvision_network(name: str, classes: int, state: Mapping[str, Tensor] | N
     Raises:
         UsageError: if there is no such network or the state does not fit.
     """
-    from torchvision.models import get_model, list_models
+    from torchvision import models
 
-    if name not in list_models():
-        raise UsageError(f"torchvision has no network {name!r}; it has resnet50, vgg16_bn, mobilenet_v3_small, ...")
+    of_pixels = name in models.list_models(module=models.segmentation)
+    if not of_pixels and name not in models.list_models(module=models):
+        raise UsageError(
+            f"torchvision has no network {name!r} that classifies images or their pixels; it has resnet50, vgg16_bn, "
+            "mobilenet_v3_small, ..."
+        )
+    # Those of pixels would download weights of their backbone, which a state replaces at once.
+    options = {"weights_backbone": None} if of_pixels else {}
     try:
         with torch.random.fork_rng(devices=[]):
-            network: nn.Module = get_model(name, weights=None, num_classes=classes)
+            network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
         if state is not None:
             network.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:

@@ -119,10 +119,10 @@ def histogram(rows: Tensor, bins: int = 100, limits: tuple[float, float] | None 
     """
     if bins < 1 or rows.dim() != 2 or rows.numel() == 0:
         raise ValueError(f"expected rows of values and 1 bin or more, got {tuple(rows.shape)} and {bins} bins")
+    rows = rows.detach().float().cpu()
     low, high = limits or (float(rows.min()), float(rows.max()))
     if not low < high:
         raise ValueError(f"limits must be apart, got {low} and {high}")
-    rows = rows.detach().float().cpu()
     counts = torch.stack([torch.histc(row, bins, low, high) for row in rows])
     return Histogram(torch.linspace(low, high, bins + 1), counts / rows.shape[1] / ((high - low) / bins))
 

@@ -115,6 +115,8 @@ def attach(layer: nn.Module, alignment: WeightAlignment) -> None:
 def detach(layer: nn.Module) -> None:
     """Make the reverse of :func:`attach`: a plain layer whose weight is the aligned one, the same parameter as ever."""
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    for name in [name for name in layer._parameters if name != "weight"]:  # the weight is the first again
+        layer._parameters[name] = layer._parameters.pop(name)
     hooks = layer._load_state_dict_pre_hooks
     for key in [key for key, wrapped in hooks.items() if getattr(wrapped, "hook", None) is _refuse_plain]:
         del hooks[key]

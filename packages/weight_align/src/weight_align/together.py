@@ -29,10 +29,12 @@ def pays(model: nn.Module) -> bool:
 
 def install(model: nn.Module) -> None:
     """Align all of the network's weights when ``model`` itself is called; where a layer is called alone, it aligns its own.
+    Hooks that ``model`` or a part of it has already are replaced.
 
     ``torch.compile``, ``torch.export`` and ``torch.func`` see each layer align its own weight. Not for networks that
     recompute activations in the backward pass (``torch.utils.checkpoint``): what they recompute would not be what they did.
     """
+    uninstall(model)
     hooks = _Together([layer for layer, alignment in _aligned(model) if alignment.centre and alignment.variance])
     model.register_forward_pre_hook(hooks.before)
     # Also after an error, so that no weight outlives the call that it was made for.
@@ -61,7 +63,7 @@ class _Together:
             alignment = alignment_of(layer)
             if alignment is not None:  # it may have been folded by itself
                 weight = _original(layer)
-                if weight.dtype in (torch.float32, torch.float64):
+                if weight.dtype in (torch.float32, torch.float64) and not weight.is_meta:
                     alignments.append(alignment)
                     weights.append(weight)
         if not weights:
