@@ -1,5 +1,6 @@
 """``convert``: what is kept of a trained network, every option of torchvision's networks, their files, and what is refused."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,23 @@ def test_options_that_are_for_torchvision(run: Run, plain: Path, tmp_path: Path,
     assert "are for networks of torchvision" in refused(run, tmp_path / "out.pt", [plain, *option])
 
 
+def test_half_precision_keeps_its_function_where_the_variance_overflows() -> None:
+    weight = 60 * torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    layer = nn.Linear(64, 4).half()
+    layer.load_state_dict({"weight": weight, "bias": torch.zeros(4)})
+    weight_align(layer, keep="function")
+    torch.testing.assert_close(layer.weight.float(), weight - weight.mean(1, keepdim=True), rtol=1e-2, atol=0.2)
+
+
+def test_constant_filters_that_are_only_centred_are_not_told_about() -> None:
+    layer = nn.Linear(4, 3)
+    nn.init.zeros_(layer.weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weight_align(layer, variance=False)
+    assert not layer.weight.any()
+
+
 # A network of torchvision
 
 
@@ -201,6 +219,7 @@ def test_weights_by_name(run: Run, state: Path, tmp_path: Path, monkeypatch: pyt
     ("arguments", "message"),
     [
         (["--exclude", "features.3", "--exclude", "fc"], "exclude: 'fc' matches no module of "),
+        (["--exclude", ""], "exclude: '' matches no module of "),
         (["--exclude", "*"], "no convolution or linear layer to align that is not left out"),
         (["--no-centre", "--no-variance"], "nothing to align: centre and variance are both False"),
         (["--scale", "none"], "--scale none cannot keep each filter's deviation; add --keep weights"),
