@@ -10,7 +10,7 @@ from torch import nn
 
 from weight_align import is_aligned
 from weight_align.checkpoint import load_network, save_network
-from weight_align.cli import main, resolve_device
+from weight_align.cli import resolve_device
 from weight_align.converted import load_converted
 from weight_align.deeplab import build_deeplab, load_deeplab, save_deeplab
 from weight_align.errors import UsageError
@@ -20,20 +20,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Run = Callable[..., tuple[int, str, str]]
 CONFIG = NetworkConfig(5, width=4, norm="bn")
 FACTS = {"class_names": ["a", "b", "c", "d", "e"]}
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command; returns exit status, standard output and standard error."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from torch import nn
 
 from weight_align import is_aligned, weight_align
 from weight_align.checkpoint import load_network, save_network
-from weight_align.cli import main
 from weight_align.converted import FORMAT, Conversion, load_converted, torchvision_network
 from weight_align.errors import UsageError
 from weight_align.networks import NetworkConfig, build_network
@@ -25,17 +24,9 @@ NAME, CLASSES, LAYERS = "squeezenet1_1", 7, 26
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Convert to ``out.pt``; returns exit status, standard output and standard error."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(["convert", *map(str, arguments), "--out", str(tmp_path / "out.pt"), "--device", "cpu"])
-        captured = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, captured.out, captured.err
-
-    return command
+def run(run: Run, tmp_path: Path) -> Run:
+    """Convert to ``out.pt``, on the CPU."""
+    return lambda *arguments: run("convert", *arguments, "--out", tmp_path / "out.pt", "--device", "cpu")
 
 
 @pytest.fixture

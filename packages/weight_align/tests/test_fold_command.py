@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from weight_align import fold, is_aligned, weight_align
 from weight_align.checkpoint import load_network, save_network
-from weight_align.cli import main
 from weight_align.networks import Network, NetworkConfig, build_network
 from weight_align.parametrization import alignment_of
 
@@ -24,17 +23,9 @@ CONFIG = NetworkConfig(5, width=4, norm="bn", align=True)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command on the CPU; returns exit status, standard output and standard error."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([*map(str, arguments), "--device", "cpu"])
-        captured = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, captured.out, captured.err
-
-    return command
+def run(run: Run) -> Run:
+    """The command on the CPU."""
+    return lambda *arguments: run(*arguments, "--device", "cpu")
 
 
 def built(**changes: Any) -> Network:

@@ -8,31 +8,25 @@ from typing import Literal
 from torch import nn
 from torch.nn.utils import parametrizations
 
-__all__ = ["GROUPS", "SAMPLE_NORMS", "Norm", "groups_of", "make_norm", "weight_norm"]
+__all__ = ["SAMPLE_NORMS", "Norm", "make_norm", "weight_norm"]
 
 Norm = Literal["none", "bn", "gn", "ln", "in", "wn"]
 
 SAMPLE_NORMS = ("bn", "gn", "ln", "in")
 """Norms that are layers of their own and take statistics of samples: batch, group, layer and instance norm."""
 
-GROUPS = 32
-"""Groups of group norm in a network of width 64 (Wu and He 2018)."""
+_GROUPS = 32
 
 
-def groups_of(width: int) -> int:
-    """Groups of group norm in a network of that width: as many channels in a group as at width 64, and 32 groups at most."""
-    return max(1, min(GROUPS, width // 2))
-
-
-def make_norm(norm: Norm, channels: int, groups: int = GROUPS) -> nn.Module:
+def make_norm(norm: Norm, channels: int, width: int = 64) -> nn.Module:
     """The layer that follows a convolution, with a learnable scale and offset for each channel.
 
     Args:
-        norm: ``bn``; ``gn``: ``groups`` groups, or as many of them as divide ``channels``; ``ln``: one group, so that
-            statistics are over channels and places; ``in``: over places. ``none`` and ``wn`` do nothing here.
+        norm: ``bn``; ``gn``: 32 groups (Wu and He 2018), or as many of them as divide ``channels``; ``ln``: one group, so
+            that statistics are over channels and places; ``in``: over places. ``none`` and ``wn`` do nothing here.
         channels: of the maps (B, channels, H, W).
-        groups: of ``gn``; 32 in Wu and He (2018), see :func:`groups_of` for thin networks, where 32 groups of one channel
-            each would be instance norm.
+        width: of the network's first stage. Below 64 ``gn`` has ``width / 2`` groups, so that as many channels are in one as
+            at width 64: 32 groups of one channel each would be instance norm.
 
     Raises:
         ValueError: for another name.
@@ -40,7 +34,7 @@ def make_norm(norm: Norm, channels: int, groups: int = GROUPS) -> nn.Module:
     if norm == "bn":
         return nn.BatchNorm2d(channels)
     if norm == "gn":
-        return nn.GroupNorm(math.gcd(groups, channels), channels)
+        return nn.GroupNorm(math.gcd(max(1, min(_GROUPS, width // 2)), channels), channels)
     if norm == "ln":
         return nn.GroupNorm(1, channels)
     if norm == "in":

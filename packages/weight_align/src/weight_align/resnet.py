@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from weight_align.network_config import NetworkConfig
-from weight_align.norms import SAMPLE_NORMS, groups_of, make_norm
+from weight_align.norms import SAMPLE_NORMS, make_norm
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
@@ -53,7 +53,7 @@ class Block(nn.Module):
                 self.register_parameter(f"bias{number}a", nn.Parameter(torch.zeros(1)))
                 self.register_parameter(f"bias{number}b", nn.Parameter(torch.zeros(1)))
             else:
-                self.add_module(f"bn{number}", make_norm(config.norm, outputs, groups_of(config.width)))
+                self.add_module(f"bn{number}", make_norm(config.norm, outputs, config.width))
         if self.fixup:
             self.scale = nn.Parameter(torch.ones(1))
         self.relu = nn.ReLU(inplace=True)
@@ -63,7 +63,7 @@ class Block(nn.Module):
         if stride != 1 or inputs != outputs:
             layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, stride, bias=plain)]
             if config.norm in SAMPLE_NORMS:
-                layers.append(make_norm(config.norm, outputs, groups_of(config.width)))
+                layers.append(make_norm(config.norm, outputs, config.width))
             self.downsample = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class ResNet(nn.Module):
         if config.fixed_up:
             self.bias1, self.bias2 = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
         else:
-            self.bn1 = make_norm(config.norm, config.width, groups_of(config.width))
+            self.bn1 = make_norm(config.norm, config.width, config.width)
         self.relu = nn.ReLU(inplace=True)
         channels = config.width
         for stage, depth in enumerate(_DEPTHS[config.backbone]):

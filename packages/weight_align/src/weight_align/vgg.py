@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from weight_align.network_config import NetworkConfig
-from weight_align.norms import SAMPLE_NORMS, groups_of, make_norm
+from weight_align.norms import SAMPLE_NORMS, make_norm
 
 __all__ = ["VGG"]
 
@@ -32,7 +32,7 @@ class VGG(nn.Module):
                 layers.append(nn.Conv2d(channels, multiple * config.width, 3, padding=1))
                 channels = multiple * config.width
                 if config.norm in SAMPLE_NORMS:
-                    layers.append(make_norm(config.norm, channels, groups_of(config.width)))
+                    layers.append(make_norm(config.norm, channels, config.width))
                 layers.append(nn.ReLU(inplace=True))
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers)
