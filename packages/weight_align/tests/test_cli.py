@@ -1,5 +1,7 @@
 """The command: exit statuses, errors of one line, convert and fold from end to end."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +39,18 @@ def one_line(error: str) -> str:
 
 def images(size: int = 32) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_process_of_its_own_flushes_denormal_numbers_and_no_other(run: Run) -> None:
+    code = (
+        "import sys, torch; from weight_align import cli; sys.argv[1:] = ['--help']\n"
+        "try: cli.command()\n"
+        "finally: print(bool(torch.tensor(1e-45) > 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    run("--help")
+    assert torch.tensor(1e-45) > 0
 
 
 def test_help(run: Run) -> None:

@@ -14,7 +14,7 @@ import torch
 from weight_align import convert_command, evaluate_command, fold_command, train_command
 from weight_align.errors import UsageError, WorkError
 
-__all__ = ["main", "resolve_device"]
+__all__ = ["command", "main", "resolve_device"]
 
 _COMMANDS = {
     "convert": (convert_command, "align the weights of a trained network, to fine-tune it"),
@@ -22,6 +22,14 @@ _COMMANDS = {
     "train": (train_command, "train a network with any norm, with or without WeightAlign"),
     "evaluate": (evaluate_command, "score a trained network"),
 }
+
+
+def command() -> None:
+    """The console script: :func:`main` in a process that is its own."""
+    # Before the first work of torch: its threads have the mode of the one that starts them. Numbers below 1e-38, which
+    # Fixup's first steps are full of, cost a CPU a hundred times the time of others, and are nothing to a network.
+    torch.set_flush_denormal(True)
+    main()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,9 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Notices of libraries about themselves, which nobody who runs a command can act on.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    # Before the first work of torch: its threads have the mode of the one that starts them. Numbers below 1e-38, which
-    # Fixup's first steps are full of, cost a CPU a hundred times the time of others, and are nothing to a network.
-    torch.set_flush_denormal(True)
     try:
         status: int = options.function(options, resolve_device(options.device))
     except (UsageError, WorkError, ModuleNotFoundError, KeyboardInterrupt, torch.OutOfMemoryError) as error:
