@@ -118,8 +118,7 @@ def test_equal_networks_give_equal_bytes(run: Run, plain: Path, tmp_path: Path) 
 def test_a_layer_that_cannot_be_aligned(run: Run, tmp_path: Path) -> None:
     """Width one: a shortcut's filters have one weight each."""
     thin = save_plain(tmp_path / "thin.pt", width=1)
-    error = refused(run, tmp_path / "out.pt", [thin])
-    assert "thin.pt: layer2.0.downsample.0 cannot be aligned: its filters have one weight each" in error
+    assert "thin.pt: align needs width=2 or more in resnet18" in refused(run, tmp_path / "out.pt", [thin])
 
 
 @pytest.mark.parametrize("option", [["--exclude", "conv1"], ["--classifier"]])
@@ -286,3 +285,31 @@ def test_networks_for_pixels_are_made_without_a_download(monkeypatch: pytest.Mon
     with torch.device("meta"):
         network = torchvision_network("lraspp_mobilenet_v3_large", 5)
     assert {name.partition(".")[0] for name, _ in network.named_parameters()} == {"backbone", "classifier"}
+
+
+@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize(
+    ("name", "switch", "shape"),
+    [("googlenet", "aux_logits", (1, 3, 64, 64)), ("fcn_resnet50", "aux_loss", (1, 3, 32, 32))],
+)
+def test_auxiliary_classifiers_are_as_the_state_has_them(
+    run: Run, tmp_path: Path, name: str, switch: str, shape: tuple[int, ...], auxiliary: bool
+) -> None:
+    """Weights that torchvision publishes have them, fine-tuned networks often not."""
+    models = pytest.importorskip("torchvision").models
+    options = {switch: auxiliary} | ({"init_weights": False} if name == "googlenet" else {"weights_backbone": None})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = models.get_model(name, weights=None, num_classes=3, **options).eval()
+    torch.save(network.state_dict(), tmp_path / "state.pt")
+    arguments = [tmp_path / "state.pt", "--network", name, "--classes", 3, "--no-centre"]
+    status, _, error = run(*arguments)
+    assert status == 0, error
+    found = load_converted(tmp_path / "out.pt")[0]
+    assert any(name.startswith("aux") for name, _ in found.named_parameters()) == auxiliary
+    images = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = network(images), found(images)
+    for key in before if isinstance(before, dict) else [None]:
+        wanted, got = (before, after) if key is None else (before[key], after[key])
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from weight_align import fixup, fold, is_aligned, weight_align
@@ -18,7 +19,7 @@ from weight_align.errors import UsageError
 from weight_align.networks import Network, NetworkConfig, align_network, build_network
 from weight_align.norms import make_norm
 from weight_align.parametrization import alignment_of
-from weight_align.resnet import Block, ResNet
+from weight_align.resnet import Block, Convolution, ResNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = NetworkConfig(5, width=4)
@@ -201,6 +202,7 @@ def test_components_and_scale_factor() -> None:
         ),
         ({"fixup": True, "backbone": "vgg16"}, "not for vgg16"),
         ({"norm": "wn", "align": True}, "norm=wn and align both replace the weight"),
+        ({"width": 1, "align": True}, "align needs width=2 or more in resnet18: at 1 filters of its 1x1 convolutions"),
         ({"align": True, "centre": False, "variance": False}, "align has nothing to do"),
     ],
 )
@@ -248,6 +250,39 @@ def test_blocks_are_fixups(backbone: Any) -> None:
         assert isinstance(block, Block)
         maps = torch.randn(2, block.conv1.in_channels, size, size, generator=torch.Generator().manual_seed(3))  # type: ignore[union-attr, arg-type]
         torch.testing.assert_close(block(maps), by_hand(block, maps))
+
+
+@pytest.mark.parametrize("batch", [1, 40], ids=["maps are small", "the weight is small"])
+@pytest.mark.parametrize(("side", "padding"), [(1, 0), (3, 1)])
+@pytest.mark.parametrize("given", [(), ("before",), ("after",), ("factor",), ("before", "factor", "after")])
+def test_scalars_in_weight_and_bias(batch: int, side: int, padding: int, given: tuple[str, ...]) -> None:
+    """Numbers and gradients of the formula, from a module that hooks still see."""
+    torch.manual_seed(0)
+    layer = Convolution(48, 48, side, 2, padding).double()
+    values = {"before": 0.3, "factor": 1.7, "after": -0.4}
+    scalars = {name: torch.tensor([values[name]], dtype=torch.double, requires_grad=True) for name in given}
+    maps = torch.randn(batch, 48, 5, 6, dtype=torch.double, requires_grad=True)
+    seen: list[torch.Tensor] = []
+    layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    out = layer(maps, **scalars)
+    assert seen[0] is out
+    wanted = F.conv2d(maps + scalars.get("before", 0.0), layer.weight, stride=2, padding=padding)
+    wanted = wanted * scalars.get("factor", 1.0) + scalars.get("after", 0.0)
+    torch.testing.assert_close(out, wanted)
+    inputs = [maps, layer.weight, *scalars.values()]
+    mix = torch.randn_like(out)
+    found, expected = (torch.autograd.grad(value, inputs, mix) for value in (out, wanted))
+    torch.testing.assert_close(found, expected)
+
+
+def test_fixups_network_is_exported_for_any_number_of_images() -> None:
+    network = fold(built(replace(SMALL, align=True))).eval()
+    wake(network)
+    size = torch.export.Dim("images", min=1, max=512)
+    exported = torch.export.export(network, (images(),), dynamic_shapes=({0: size},)).module()
+    for count in (1, 300):  # on either side of where scalars go into the weights
+        pixels = images(count)
+        torch.testing.assert_close(exported(pixels), network(pixels))
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,17 @@ class Conversion:
             raise UsageError(str(error)) from error
 
 
-def torchvision_network(name: str, classes: int, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+def torchvision_network(
+    name: str, classes: int, state: Mapping[str, Tensor] | None = None, auxiliary: bool | None = None
+) -> nn.Module:
     """A network of torchvision on the CPU, in eval mode, with random weights or those of ``state``.
+
+    Args:
+        name: torchvision's.
+        classes: its outputs.
+        state: its weights.
+        auxiliary: whether networks that may have an auxiliary classifier (GoogLeNet, Inception, most for segmentation) have
+            it; by default as ``state`` has, and without a state as torchvision has.
 
     Raises:
         UsageError: if there is no such network or the state does not fit.
@@ -70,7 +80,11 @@ def torchvision_network(name: str, classes: int, state: Mapping[str, Tensor] | N
             "mobilenet_v3_small, ..."
         )
     # Those of pixels would download weights of their backbone, which a state replaces at once.
-    options = {"weights_backbone": None} if of_pixels else {}
+    options: dict[str, Any] = {"weights_backbone": None} if of_pixels else {}
+    if auxiliary is None and state is not None:
+        auxiliary = _has_auxiliary(state)
+    if auxiliary is not None and (switch := _switch_of_auxiliary(name)) is not None:
+        options[switch] = auxiliary
     try:
         with torch.random.fork_rng(devices=[]):
             network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
@@ -80,6 +94,19 @@ def torchvision_network(name: str, classes: int, state: Mapping[str, Tensor] | N
         said = " ".join(str(error).split())
         raise UsageError(f"the weights do not fit {name} with {classes} classes ({said[:200]})") from error
     return network.eval()
+
+
+def _has_auxiliary(state: Mapping[str, Tensor]) -> bool:
+    return any(name.lower().startswith("aux") for name in state)
+
+
+def _switch_of_auxiliary(name: str) -> str | None:
+    """What torchvision's builder of this network calls it."""
+    from torchvision import models
+
+    if name in ("googlenet", "inception_v3"):
+        return "aux_logits"
+    return "aux_loss" if "aux_loss" in signature(models.get_model_builder(name)).parameters else None
 
 
 def save_converted(path: str | Path, network: nn.Module, conversion: Conversion) -> None:
@@ -94,6 +121,9 @@ def save_converted(path: str | Path, network: nn.Module, conversion: Conversion)
 def load_converted(path: str | Path) -> tuple[nn.Module, Conversion]:
     """The aligned network stored in ``path``, in eval mode on the CPU, and how it was made.
 
+    What torchvision's networks do to their input is not stored: weights that it publishes of GoogLeNet and Inception want
+    ``network.transform_input = True``.
+
     Raises:
         UsageError: if the file is missing, damaged, or holds something else.
     """
@@ -103,7 +133,8 @@ def load_converted(path: str | Path) -> tuple[nn.Module, Conversion]:
     if not isinstance(stored, dict) or set(stored) != known or "model" not in content:
         raise UsageError(f"{path}: not a whole checkpoint of this version")
     conversion = Conversion(**stored)
-    network = conversion.align(torchvision_network(conversion.network, conversion.classes), keep="weights")
+    plain = torchvision_network(conversion.network, conversion.classes, auxiliary=_has_auxiliary(content["model"]))
+    network = conversion.align(plain, keep="weights")
     try:
         network.load_state_dict(content["model"])
     except RuntimeError as error:

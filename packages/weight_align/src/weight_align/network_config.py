@@ -64,6 +64,10 @@ class NetworkConfig:
             )
         if self.align and self.norm == "wn":
             raise ValueError("norm=wn and align both replace the weight; choose one of them")
+        if self.align and self.width == 1 and self.backbone != "vgg16":
+            raise ValueError(
+                f"align needs width=2 or more in {self.backbone}: at 1 filters of its 1x1 convolutions have one weight each"
+            )
         if self.align and not (self.centre or self.variance):
             raise ValueError("align has nothing to do with centre=false and variance=false; set align=false")
 

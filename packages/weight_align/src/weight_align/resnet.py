@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from weight_align.network_config import NetworkConfig
 from weight_align.norms import SAMPLE_NORMS, make_norm
 
-__all__ = ["BasicBlock", "Bottleneck", "ResNet"]
+__all__ = ["BasicBlock", "Block", "Bottleneck", "Convolution", "ResNet"]
 
 _DEPTHS = {
     "resnet18": (2, 2, 2, 2),
@@ -22,6 +22,55 @@ _DEPTHS = {
 def _shifted(maps: Tensor, offset: Tensor) -> Tensor:
     """Maps and a scalar (1,), in the maps' own type: under autocast a scalar of 32 bits would widen all that follows."""
     return maps + offset.to(maps.dtype)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution among Fixup's scalars, without a bias of its own.
+
+    Scalars go into the weight and a bias where these are smaller than the maps, so that no map is passed once more.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(inputs, outputs, side, stride, padding, bias=False)
+
+    def forward(
+        self, maps: Tensor, before: Tensor | None = None, factor: Tensor | None = None, after: Tensor | None = None
+    ) -> Tensor:
+        """``factor * conv(maps + before) + after``.
+
+        Args:
+            maps: (B, inputs, H, W).
+            before, factor, after: scalars (1,).
+
+        Returns:
+            (B, outputs, H', W').
+        """
+        weight, bias = self.weight, None
+        # A compiler joins passes over maps by itself, and a graph should not depend on the number of images.
+        large = not torch.compiler.is_compiling() and maps.numel() >= weight.numel()
+        late = factor is not None and not large
+        if factor is not None and not late:
+            weight = weight * factor
+        if before is not None and (any(self.padding) or not large):  # zeros around the maps are not shifted
+            maps = _shifted(maps, before)
+        elif before is not None:
+            bias = before * weight.sum((1, 2, 3))
+        if after is not None and not late:
+            bias = after.expand(self.out_channels) if bias is None else bias + after
+        out = self._conv_forward(maps, weight, bias)
+        if factor is None or not late:
+            return out
+        out = out * factor.to(out.dtype)
+        return out if after is None else _shifted(out, after)
+
+
+def _convolution(
+    config: NetworkConfig, inputs: int, outputs: int, side: int, stride: int = 1, padding: int = 0
+) -> nn.Conv2d:
+    """With a bias for each channel where neither a norm nor Fixup's scalars follow."""
+    if config.fixed_up:
+        return Convolution(inputs, outputs, side, stride, padding)
+    return nn.Conv2d(inputs, outputs, side, stride, padding, bias=config.norm not in SAMPLE_NORMS)
 
 
 class Block(nn.Module):
@@ -45,10 +94,8 @@ class Block(nn.Module):
         super().__init__()
         self.convolutions = len(shapes)
         self.fixup = config.fixed_up
-        plain = config.norm not in SAMPLE_NORMS and not self.fixup
         for number, (inputs, outputs, side, stride) in enumerate(shapes, start=1):
-            conv = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=plain)
-            self.add_module(f"conv{number}", conv)
+            self.add_module(f"conv{number}", _convolution(config, inputs, outputs, side, stride, side // 2))
             if self.fixup:
                 self.register_parameter(f"bias{number}a", nn.Parameter(torch.zeros(1)))
                 self.register_parameter(f"bias{number}b", nn.Parameter(torch.zeros(1)))
@@ -61,27 +108,30 @@ class Block(nn.Module):
         stride = max(stride for *_, stride in shapes)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or inputs != outputs:
-            layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, stride, bias=plain)]
+            layers: list[nn.Module] = [_convolution(config, inputs, outputs, 1, stride)]
             if config.norm in SAMPLE_NORMS:
                 layers.append(make_norm(config.norm, outputs, config.width))
             self.downsample = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        branch = _shifted(maps, self.bias1a) if self.fixup else maps
-        shortcut = maps if self.downsample is None else self.downsample(branch)
-        for number in range(1, self.convolutions + 1):
-            if number > 1:
-                branch = self.relu(branch)
-                if self.fixup:
-                    branch = _shifted(branch, getattr(self, f"bias{number}a"))
-            branch = getattr(self, f"conv{number}")(branch)
-            if not self.fixup:
-                branch = getattr(self, f"bn{number}")(branch)
-            elif number < self.convolutions:
-                branch = _shifted(branch, getattr(self, f"bias{number}b"))
         if self.fixup:
-            branch = _shifted(branch * self.scale.to(branch.dtype), getattr(self, f"bias{self.convolutions}b"))
+            return self._fixed_up(maps)
+        branch = maps
+        for number in range(1, self.convolutions + 1):
+            branch = self.relu(branch) if number > 1 else branch
+            branch = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(branch))
+        out: Tensor = self.relu(branch + (maps if self.downsample is None else self.downsample(maps)))
+        return out
+
+    def _fixed_up(self, maps: Tensor) -> Tensor:
+        branch = maps
+        for number in range(1, self.convolutions + 1):
+            before, after = getattr(self, f"bias{number}a"), getattr(self, f"bias{number}b")
+            branch = self.relu(branch) if number > 1 else branch
+            factor = self.scale if number == self.convolutions else None
+            branch = getattr(self, f"conv{number}")(branch, before=before, factor=factor, after=after)
+        shortcut = maps if self.downsample is None else self.downsample[0](maps, before=self.bias1a)
         out: Tensor = self.relu(branch + shortcut)
         return out
 
@@ -121,12 +171,11 @@ class ResNet(nn.Module):
             raise ValueError(f"backbone must be one of {tuple(_DEPTHS)}, got {config.backbone!r}")
         self.config = config
         block = BasicBlock if config.backbone in ("resnet18", "resnet34") else Bottleneck
-        plain = config.norm not in SAMPLE_NORMS and not config.fixed_up
         if config.stem == "cifar":
-            self.conv1 = nn.Conv2d(3, config.width, 3, padding=1, bias=plain)
+            self.conv1 = _convolution(config, 3, config.width, 3, 1, 1)
             self.maxpool: nn.Module = nn.Identity()
         else:
-            self.conv1 = nn.Conv2d(3, config.width, 7, 2, padding=3, bias=plain)
+            self.conv1 = _convolution(config, 3, config.width, 7, 2, 3)
             self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         if config.fixed_up:
             self.bias1, self.bias2 = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
@@ -151,8 +200,7 @@ class ResNet(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> maps of the last stage, (B, C, H / s, W / s) with s 8 (``cifar``) or 32 (``imagenet``)."""
-        maps = self.conv1(images)
-        maps = _shifted(maps, self.bias1) if self.config.fixed_up else self.bn1(maps)
+        maps = self.conv1(images, after=self.bias1) if self.config.fixed_up else self.bn1(self.conv1(images))
         maps = self.maxpool(self.relu(maps))
         for stage in range(1, 5):
             maps = getattr(self, f"layer{stage}")(maps)
