@@ -290,7 +290,7 @@ def test_networks_for_pixels_are_made_without_a_download(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("auxiliary", [False, True])
 @pytest.mark.parametrize(
     ("name", "switch", "shape"),
-    [("googlenet", "aux_logits", (1, 3, 64, 64)), ("fcn_resnet50", "aux_loss", (1, 3, 32, 32))],
+    [("googlenet", "aux_logits", (1, 3, 64, 64)), ("deeplabv3_mobilenet_v3_large", "aux_loss", (1, 3, 32, 32))],
 )
 def test_auxiliary_classifiers_are_as_the_state_has_them(
     run: Run, tmp_path: Path, name: str, switch: str, shape: tuple[int, ...], auxiliary: bool
