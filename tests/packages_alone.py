@@ -8,8 +8,9 @@ Two packages are looked at side by side, one thread each; what their commands pr
 end of it once more at the close where one failed.
 
 The environments are made under a temporary folder and removed. Nothing of this repository's own environment is visible
-in them, so a package that quietly needs a sibling fails here. torchvision, and the torch of several gigabytes that it
-brings, is installed once; a package sees that copy only where it asks for torch or torchvision itself.
+in them, so a package that quietly needs a sibling fails here. One thing is not installed anew: torchvision, and the torch
+of several gigabytes that it brings, are links to those of the interpreter that runs this, which a package sees only where
+it asks for torch or torchvision itself.
 """
 
 import os
@@ -20,7 +21,10 @@ import tempfile
 import tomllib
 import venv
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 
 def run(*command: str | Path, folder: Path) -> None:
@@ -35,6 +39,24 @@ def run(*command: str | Path, folder: Path) -> None:
 def modules(environment: Path) -> Path:
     """The site-packages of a virtual environment of this interpreter."""
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
+
+
+def link_torch(folder: Path) -> None:
+    """Make ``folder`` hold torchvision and all that it requires, as this interpreter has them."""
+    found: set[tuple[str, str]] = set()
+    wanted = [("torchvision", "")]  # a distribution, and one of its extras or none
+    while wanted:
+        name, extra = wanted.pop()
+        if (name, extra) in found:
+            continue
+        found.add((name, extra))
+        installed = distribution(name)
+        for place in {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}:
+            if not (folder / place).exists():  # nvidia's packages share one
+                (folder / place).symlink_to(str(installed.locate_file(place)))
+        for requirement in map(Requirement, installed.requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                wanted += [(requirement.name, extra) for extra in ("", *requirement.extras)]
 
 
 def make(home: Path) -> Path:
@@ -77,13 +99,10 @@ def main() -> None:
     options = ["-m", "not slow"] if fast else []
     packages = [Path(word).resolve() for word in sys.argv[1:] if word != "--fast"]
     with tempfile.TemporaryDirectory(prefix="torch-") as folder:
-        home = Path(folder)
-        try:
-            run(make(home), "-m", "pip", "install", "--quiet", "torchvision", folder=home)
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"{(home / 'log').read_text()}\n{error}")
+        torch = Path(folder)
+        link_torch(torch)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            ends = list(pool.map(lambda package: check(package, options, modules(home / "env")), packages))
+            ends = list(pool.map(lambda package: check(package, options, torch), packages))
     failures = [end for end in ends if end]
     sys.exit("\n\n".join(failures) if failures else 0)
 
