@@ -42,8 +42,8 @@ fig%: setup
 test: setup
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) --dist loadfile --benchmark-disable $(PYTEST)
 
-# Each package alone in an environment of its own: installs, imports, passes its tests there (with FAST=--fast those that
-# are not slow).
+# Each package alone in an environment of its own: installs, imports, passes its tests there (with FAST=--fast those of its
+# commands).
 test-packages: setup
 	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation packages/full_video \
 		packages/outlier_matching packages/weight_align

@@ -2,7 +2,8 @@
 
     python tests/packages_alone.py [--fast] datasets packages/location_anticipation
 
-With ``--fast``, tests marked slow are left to the run in the shared environment.
+With ``--fast``, every module is imported and the commands are tested, without tests marked slow; the others are left to the
+run in the shared environment.
 
 Two packages are looked at side by side, one thread each; what their commands print comes when a package is through, the
 end of it once more at the close where one failed.
@@ -25,6 +26,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+IMPORT_ALL = """
+import importlib, pkgutil, {package}
+for module in pkgutil.walk_packages({package}.__path__, "{package}."):
+    importlib.import_module(module.name)
+"""
 
 
 def run(*command: str | Path, folder: Path) -> None:
@@ -65,13 +72,13 @@ def make(home: Path) -> Path:
     return home / "env" / "bin" / "python"
 
 
-def check(package: Path, options: list[str], torch: Path) -> str:
+def check(package: Path, fast: bool, torch: Path) -> str:
     """Install, import and test a package; prints what was run and returns the end of it, or nothing if all went well."""
     with tempfile.TemporaryDirectory(prefix=f"{package.name}-") as folder:
         home = Path(folder)
         failure = ""
         try:
-            _check(package, options, torch, home)
+            _check(package, fast, torch, home)
         except subprocess.CalledProcessError as error:
             failure = str(error)
         text = (home / "log").read_text()
@@ -79,7 +86,7 @@ def check(package: Path, options: list[str], torch: Path) -> str:
         return "\n".join([*text.splitlines()[-60:], f"{package.name}: {failure}"]) if failure else ""
 
 
-def _check(package: Path, options: list[str], torch: Path, home: Path) -> None:
+def _check(package: Path, fast: bool, torch: Path, home: Path) -> None:
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     python = make(home)
     torch_is_seen = modules(home / "env") / "torch.pth"
@@ -91,18 +98,21 @@ def _check(package: Path, options: list[str], torch: Path, home: Path) -> None:
     if any(words.startswith("torch") for extra in project["optional-dependencies"].values() for words in extra):
         torch_is_seen.write_text(f"{torch}\n")
     run(python, "-m", "pip", "install", "--quiet", f"{package}[test]", folder=home)
-    run(python, "-m", "pytest", "-q", *options, "--rootdir", package, package / "tests", folder=home)
+    run(python, "-c", IMPORT_ALL.format(package=project["name"]), folder=home)
+    tests = package / "tests"
+    commands = [*tests.glob("test_cli.py"), *tests.glob("test_*_command.py")]
+    chosen = ["-m", "not slow", *sorted(commands)] if fast else [tests]
+    run(python, "-m", "pytest", "-q", "--rootdir", package, *chosen, folder=home)
 
 
 def main() -> None:
     fast = "--fast" in sys.argv
-    options = ["-m", "not slow"] if fast else []
     packages = [Path(word).resolve() for word in sys.argv[1:] if word != "--fast"]
     with tempfile.TemporaryDirectory(prefix="torch-") as folder:
         torch = Path(folder)
         link_torch(torch)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            ends = list(pool.map(lambda package: check(package, options, torch), packages))
+            ends = list(pool.map(lambda package: check(package, fast, torch), packages))
     failures = [end for end in ends if end]
     sys.exit("\n\n".join(failures) if failures else 0)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 TABLES = find_tables(ROOT / "workflows" / "tables")
 FIGURES = find_figures(ROOT / "workflows" / "figures")
 DATA_SETS = load_data_sets(ROOT / "workflows" / "data.yaml")
-PRESETS = ("smoke", "quick", "paper")
+PRESETS = ("smoke", "quick", "cpu", "paper")
 
 # Typed from the printed thesis, apart from the YAML files: one line per row, cells divided by |.
 TABLE_2_1 = """
