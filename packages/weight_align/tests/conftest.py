@@ -1,11 +1,14 @@
 """What the tests of the core share: one thread, and the command."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from weight_align.cli import main
+from weight_align.networks import Network, NetworkConfig, build_network
 
 
 @pytest.fixture
@@ -29,3 +32,39 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return caught.value.code, captured.out, captured.err
 
     return command
+
+
+@pytest.fixture
+def built() -> Callable[..., Network]:
+    """A network of the factory, drawn from a seed of its own."""
+
+    def build(config: NetworkConfig, weights: str | Path | None = None, seed: int = 0) -> Network:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return build_network(config, weights)
+
+    return build
+
+
+@pytest.fixture
+def images() -> Callable[..., Tensor]:
+    """Random images."""
+
+    def draw(count: int = 2, size: int = 32, seed: int = 1) -> Tensor:
+        return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+    return draw
+
+
+@pytest.fixture
+def wake() -> Callable[[nn.Module], None]:
+    """Give what starts at zero something to do."""
+
+    def stir(network: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if not parameter.any():
+                    parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+
+    return stir
