@@ -11,6 +11,38 @@ from weight_align.cli import main
 from weight_align.networks import Network, NetworkConfig, build_network
 
 
+class Small(nn.Module):
+    """Every kind of two-dimensional layer, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.up = nn.ConvTranspose2d(8, 6, 2, 2, groups=2)
+        self.hidden = nn.Linear(6, 10)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(self.depthwise(self.stem(x)).relu()).relu()
+        scores: Tensor = self.head(self.hidden(x.mean((2, 3))).relu())
+        return scores
+
+
+@pytest.fixture
+def small() -> Iterator[Small]:
+    """A small network, always the same, as is what a test draws after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield Small()
+
+
+@pytest.fixture
+def pixels(images: Callable[..., Tensor]) -> Tensor:
+    """Four images for it, (4, 3, 8, 8)."""
+    drawn: Tensor = images(4, 8, 0)
+    return drawn
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """One torch thread: small tensors are faster so, and another job on the machine does not get in the way."""
