@@ -1,62 +1,101 @@
 # Set-up and the commands of every day. Everything here is safe to repeat.
-#   make table2_4     set up if needed, then build results/table2_4.csv (any table: make tableC_N)
-#   make text5_4      what the thesis prints in the text of a section
+#   make table2_4     set up if needed, build results/table2_4.csv and print it (any table: make tableC_N)
+#   make text5_4      the same for numbers that the thesis prints in the text of a section
 #   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
-#   make test         set up if needed, then run the whole test suite
+#   make report       everything, and results/report.html: one page that shows it, to open in a browser
+#   make test         set up if needed, then run the test suite without the tests marked slow
+#   make test-all     the whole test suite
+#   make bench        run the benchmarks: counters and ratios can fail, times are saved; make bench-compare compares them
+#   make docs         the site of docs/, in site/index.html
+#   make unlock       remove the lock of a Snakemake that was killed (make table2_4 does so itself where nothing works any more)
+#   make lock         write requirements.lock anew: the newest versions that requirements.txt allows
 # PRESET=smoke|quick|cpu|paper chooses the scale, PYTHON the interpreter the environment is made from, JOBS how many test files
-# run at once.
+# run at once. LOCK=no installs the newest versions that requirements.txt allows instead of those of requirements.lock.
 
 PYTHON ?= python3
 PRESET ?= quick
 JOBS ?= 2
-VENV := .venv
-BIN := $(abspath $(VENV))/bin
-READY := $(VENV)/.ready
-PROJECTS := datasets packages/location_anticipation packages/full_video packages/outlier_matching packages/weight_align \
-	packages/efficiency_bench
-# What belongs to another environment must not leak into this one.
-RUN := env -u PYTHONPATH PATH="$(BIN):$$PATH"
+LOCK ?= yes
+BIN := .venv/bin
+READY := .venv/.ready
+REQUIREMENTS := $(if $(filter no,$(LOCK)),requirements.txt,requirements.lock)
+PROJECTS := datasets packages/efficiency_core packages/location_anticipation packages/full_video packages/outlier_matching \
+	packages/weight_align packages/efficiency_bench
+BENCH := --benchmark-sort=name --benchmark-columns=min,median,rounds
+# What belongs to another environment must not leak into this one. The folder's name may contain spaces.
+RUN := env -u PYTHONPATH PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: setup test test-packages benchmarks lint all clean
+.PHONY: all setup lock test test-all test-packages bench bench-compare bench-counters benchmarks lint docs report unlock clean
 all: setup
 	$(RUN) snakemake all --config preset=$(PRESET)
 
 setup: $(READY)
 
-$(READY): requirements.txt $(PROJECTS:%=%/pyproject.toml)
+$(READY): requirements.txt requirements.lock $(PROJECTS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet torchvision
-	$(BIN)/pip install --quiet -r requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torchvision$(if $(filter no,$(LOCK)),,$$(sed -n 's/^torchvision\(==[^ ;]*\).*/\1/p' requirements.lock))
+	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-deps -e ./packages/efficiency_core
 	touch $@
 
-table%: setup
-	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	sed '/^-e/d' requirements.txt > .venv-lock/requirements.in
+	head -n 1 requirements.lock > .venv-lock/requirements.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate .venv-lock/requirements.in >> .venv-lock/requirements.lock
+	sed -n '/^-e/p' requirements.txt >> .venv-lock/requirements.lock
+	mv .venv-lock/requirements.lock requirements.lock
+	rm -rf .venv-lock
 
-text%: setup
-	$(RUN) snakemake results/$@.csv --config preset=$(PRESET)
+table% text%: setup
+	$(RUN) EFFBENCH_SHOW=no snakemake results/$@.csv --config preset=$(PRESET)
+	@$(RUN) effbench show results/$@.csv
 
 fig%: setup
 	$(RUN) snakemake results/$@.svg --config preset=$(PRESET)
 
+report: setup
+	$(RUN) snakemake results/report.html --config preset=$(PRESET)
+
+unlock: setup
+	$(RUN) snakemake --unlock
+
 test: setup
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) --dist loadfile -m "not slow" --benchmark-disable $(PYTEST)
+
+test-all: setup
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) --dist loadfile --benchmark-disable $(PYTEST)
 
 # Each package alone in an environment of its own: installs, imports, passes its tests there (with FAST=--fast those of its
 # commands).
 test-packages: setup
-	$(RUN) python tests/packages_alone.py $(FAST) datasets packages/location_anticipation packages/full_video \
-		packages/outlier_matching packages/weight_align
+	$(RUN) python tests/packages_alone.py $(FAST) $(PROJECTS)
 
-benchmarks: setup
-	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(PYTEST)
+# Counters and ratios can fail; times are saved under .benchmarks/, and compared with the last ones saved on this machine.
+bench: setup
+	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave $(BENCH) $(PYTEST)
+
+bench-compare: setup
+	$(RUN) python -m pytest tests/benchmarks --benchmark-only --benchmark-compare $(BENCH) $(PYTEST)
+
+# After a change that is meant to change what is computed: writes tests/benchmarks/counters.json anew.
+bench-counters: setup
+	$(RUN) python -m pytest tests/benchmarks --benchmark-disable --write-counters --quiet $(PYTEST)
+
+benchmarks: bench
 
 lint: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy datasets/src packages/location_anticipation/src packages/full_video/src packages/outlier_matching/src packages/weight_align/src packages/efficiency_bench/src
+	$(RUN) mypy $(PROJECTS:%=%/src)
 	$(RUN) snakefmt --check Snakefile workflows/rules
 	$(RUN) snakemake --lint
 
+# The site in site/, which needs no network to be read: open site/index.html.
+docs: setup
+	$(RUN) NO_MKDOCS_2_WARNING=true python -m mkdocs build --strict
+
 clean:
-	rm -rf results/runs results/logs results/.src results/*.csv results/*.svg results/*.png data .snakemake
+	rm -rf results/runs results/logs results/.src results/.worker results/*.csv results/*.csv-metadata.json results/*.svg results/*.png results/report.html data .snakemake

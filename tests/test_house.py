@@ -1,18 +1,20 @@
-"""The rules the whole repository lives by: dependencies point one way, installs agree, rules call commands only."""
+"""What packages, requirements and documents say of each other agrees."""
 
-import ast
+import os
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECTS = sorted(
     path.parent for path in [*ROOT.glob("packages/*/pyproject.toml"), ROOT / "datasets" / "pyproject.toml"]
 )
-OWN = {path.parent.name: path.parent for path in ROOT.glob("**/src/*/__init__.py") if ".venv" not in path.parts}
 
 
 def project(folder: Path) -> dict[str, object]:
@@ -20,34 +22,9 @@ def project(folder: Path) -> dict[str, object]:
     return table
 
 
-def imports(file: Path) -> set[str]:
-    """Top-level names of the modules a file imports, wherever in the file."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add((node.module or "").partition(".")[0])
-    return names
-
-
-def test_every_package_of_the_house_is_found() -> None:
-    assert {"synthetic_datasets", "location_anticipation", "efficiency_bench"} <= set(OWN)
-    assert {project(folder)["name"] for folder in PROJECTS} == set(OWN)
-
-
-@pytest.mark.parametrize("name", sorted(set(OWN) - {"efficiency_bench"}))
-def test_a_method_package_knows_nothing_of_its_siblings(name: str) -> None:
-    strangers = (set(OWN) - {name}) | {"snakemake"}
-    folder = OWN[name].parents[1]
-    files = [*folder.rglob("src/**/*.py"), *folder.rglob("tests/**/*.py")]
-    assert files
-    assert {str(file): found for file in files if (found := imports(file) & strangers)} == {}
-
-
-def test_the_bench_does_not_know_snakemake() -> None:
-    files = list(OWN["efficiency_bench"].rglob("*.py"))
-    assert [file for file in files if "snakemake" in imports(file)] == []
+def test_every_package_of_the_house_is_found(house: Any) -> None:
+    assert {"synthetic_datasets", "location_anticipation", "efficiency_bench"} <= house.packages.keys()
+    assert {project(folder)["name"] for folder in PROJECTS} == house.packages.keys()
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=lambda folder: folder.name)
@@ -80,10 +57,26 @@ def distribution(requirement: str) -> tuple[str, str]:
     return name.lower().replace("_", "-"), condition
 
 
-def test_the_requirements_cover_what_the_packages_need() -> None:
+def test_the_lock_pins_every_requirement() -> None:
+    """requirements.lock, which `make setup` installs from, holds an exact version that requirements.txt allows."""
+    locked: dict[str, set[str]] = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if line and not line.startswith(("-e", "#")):
+            found = Requirement(line)
+            (pin,) = found.specifier
+            assert pin.operator == "==", line
+            locked.setdefault(canonicalize_name(found.name), set()).add(pin.version)
+    for line in requirements():
+        if not line.startswith("-e"):
+            wanted = Requirement(line)
+            versions = locked.get(canonicalize_name(wanted.name), set())
+            assert versions and all(version in wanted.specifier for version in versions), f"{line}: {versions}"
+
+
+def test_the_requirements_cover_what_the_packages_need(house: Any) -> None:
     """Each third-party dependency of a package, extras included, stands in requirements.txt with the same bound."""
     known = dict(distribution(line) for line in requirements() if not line.startswith("-e"))
-    own = {name.replace("_", "-") for name in OWN}
+    own = {name.replace("_", "-") for name in house.packages}
     for folder in PROJECTS:
         tables = project(folder)
         extras: dict[str, list[str]] = tables.get("optional-dependencies", {})  # type: ignore[assignment]
@@ -111,7 +104,7 @@ def test_the_readme_names_commands_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = re.findall(r"(?:^|`)make ([a-z-]+)(?![a-z_\d=-])", text, re.MULTILINE)
-    assert {"test", "benchmarks"} <= set(named)
+    assert {"test", "bench"} <= set(named)
     for target in named:
         assert target in targets, f"README names `make {target}`"
     for table in re.findall(r"results/(table\d+_\d+)\.csv", text):
@@ -119,6 +112,9 @@ def test_the_readme_names_commands_that_exist() -> None:
 
 
 def test_no_large_file_is_kept() -> None:
-    ignored = {".venv", ".git", ".snakemake", "data", "results", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-    kept = (path for path in ROOT.rglob("*") if path.is_file() and not ignored & set(path.relative_to(ROOT).parts))
-    assert [str(path) for path in kept if path.stat().st_size > 1 << 20] == []
+    ignored = {".venv", ".git", ".snakemake", "data", "results", "site", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+    large = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = set(folders) - ignored
+        large += [path for file in files if (path := Path(folder) / file).stat().st_size > 1 << 20]
+    assert large == []

@@ -1,20 +1,23 @@
-"""The kept results are what their run records say, and the README shows them."""
+"""The kept results are what their run records say."""
 
 import io
+import os
 import subprocess
+import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from efficiency_bench.artifacts import artifacts_path, load_artifacts
-from efficiency_bench.data_sets import choose_variants, load_data_sets
-from efficiency_bench.presets import load_preset
-from efficiency_bench.provenance import folder_digest
-from efficiency_bench.records import load_record
-from efficiency_bench.tables import load_table
-from efficiency_bench.tabulate import tabulate
+from efficiency_bench.records.artifacts import artifacts_path, load_artifacts
+from efficiency_bench.records.run_record import load_record
+from efficiency_bench.records.sources import folder_digest
+from efficiency_bench.workflow.data_sets import choose_variants, load_data_sets
+from efficiency_bench.workflow.presets import load_preset
+from efficiency_bench.workflow.tables import load_table
+from efficiency_bench.workflow.tabulate import tabulate, write_table
 
 ROOT = Path(__file__).parents[1]
 KEPT = sorted(ROOT.glob("results/reference/*/table*.csv"))
@@ -36,15 +39,27 @@ def test_a_kept_table_follows_from_its_records(kept: Path, tmp_path: Path) -> No
     folders = {name: variant.folder for name, variant in variants.items()}
     again = tabulate(table, preset, kept.parent / "runs", folders, allow_missing=True)
     pd.testing.assert_frame_equal(frame, again)
+    for written in write_table(table, again, tmp_path / kept.name):
+        assert written.read_bytes() == (kept.parent / written.name).read_bytes(), written.name
 
 
-def committed_digest(commit: str, package: str, folder: Path) -> str:
-    """Digest of a package's source as it is in a commit."""
+def committed_digests(commit: str, experiment: str, packages: Iterable[str], folder: Path) -> dict[str, str]:
+    """Digests of the source that an experiment rests on as it is in a commit, by that commit's own rule."""
     if not folder.exists():
-        packed = subprocess.run(["git", "-C", ROOT, "archive", commit, "packages"], capture_output=True, check=True)
+        packed = subprocess.run(
+            ["git", "-C", ROOT, "archive", commit, "packages", "datasets"], capture_output=True, check=True
+        )
         with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
             archive.extractall(folder, filter="data")
-    return folder_digest(folder / "packages" / package / "src" / package)
+    sources = {path.name: path for path in folder.glob("*/src/*")} | {
+        p.name: p for p in folder.glob("packages/*/src/*")
+    }
+    if not (sources["efficiency_bench"] / "records" / "sources.py").exists():  # of all files of a package
+        return {package: folder_digest(sources[package]) for package in packages}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(path.parent) for path in sources.values())}
+    command = [sys.executable, "-c", f"from efficiency_bench.cli import main; main(['digest', {experiment!r}])"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return {words[1]: words[0] for line in printed.splitlines() if len(words := line.split()) == 2}
 
 
 @pytest.mark.parametrize("device", sorted({path.parent for path in KEPT}), ids=lambda path: path.name)
@@ -55,20 +70,13 @@ def test_kept_records_come_from_one_device_and_known_commits(device: Path, tmp_p
     assert len({record.device["name"] for record in records}) == 1
     assert all(record.git["commit"] for record in records)
     changed = {
-        (record.git["commit"], tuple(sorted(record.sources.items()))) for record in records if record.git["dirty"]
+        (record.git["commit"], record.experiment, tuple(sorted(record.sources.items())))
+        for record in records
+        if record.git["dirty"]
     }
-    for commit, sources in sorted(changed):
-        for package, digest in sources:
-            assert committed_digest(commit, package, tmp_path / commit) == digest, f"{package} at {commit}"
+    for commit, experiment, sources in sorted(changed):
+        found = committed_digests(commit, experiment, [package for package, _ in sources], tmp_path / commit)
+        assert found == dict(sources), f"{experiment} at {commit}"
     for path, record in zip(sorted(device.glob("runs/*.json")), records, strict=True):
         if artifacts_path(path).exists():  # of the runs that kept figures draw
             assert load_artifacts(path, record), "the arrays of a kept run are those it was recorded with"
-
-
-def test_the_readme_shows_the_kept_keyframe_map() -> None:
-    readme = (ROOT / "README.md").read_text()
-    shown = [path for path in KEPT if path.stem == "table2_1"]
-    assert shown, "results/reference holds no table 2.1"
-    for path in shown:
-        for value in pd.read_csv(path, dtype=str)["keyframe_map"].dropna():
-            assert value in readme, f"README does not show {value} of {path.parent.name}"

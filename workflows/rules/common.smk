@@ -1,41 +1,57 @@
 # What the rules share: the checked config, and the runs that workflows/tables, workflows/figures and the preset ask for.
-import json
+import atexit
 import os
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 
-from efficiency_bench import experiments
-from efficiency_bench.data_sets import (
-    choose_variants,
-    load_data_sets,
-    with_real_settings,
-)
-from efficiency_bench.devices import resolve_device
-from efficiency_bench.documents import check_document
-from efficiency_bench.errors import UsageError
-from efficiency_bench.figures import figure_runs, find_figures
-from efficiency_bench.plan import runs_needed, with_starts
-from efficiency_bench.presets import check_targets, find_preset
-from efficiency_bench.settings import format_assignments
-from efficiency_bench.sources import imported_modules
-from efficiency_bench.tables import find_tables
-
-
-def stop(message):
-    """End with one line and the exit status of wrong usage."""
-    print(f"error: {message}", file=sys.stderr)
+try:
+    from efficiency_bench import experiments
+    from efficiency_bench.experiments.devices import most_devices, with_devices
+    from efficiency_bench.figures.definitions import figure_runs, find_figures
+    from efficiency_bench.measure.devices import device_here
+    from efficiency_bench.records.builds import (
+        failures,
+        hold,
+        note,
+        note_device,
+        note_plan,
+    )
+    from efficiency_bench.records.sources import (
+        command_sources,
+        data_sources,
+        digest_files,
+        index_sources,
+        note_digests,
+        room_sources,
+        run_sources,
+    )
+    from efficiency_bench.workflow.cluster import cluster_device
+    from efficiency_bench.workflow.config import read_config
+    from efficiency_bench.workflow.data_sets import (
+        choose_variants,
+        load_data_sets,
+        with_real_settings,
+    )
+    from efficiency_bench.workflow.plan import runs_needed, with_starts
+    from efficiency_bench.workflow.presets import check_targets, find_preset
+    from efficiency_bench.workflow.tables import find_tables
+    from efficiency_core.errors import UsageError, WorkError
+    from efficiency_core.settings import format_assignments
+except ModuleNotFoundError as error:
+    print(
+        f"error: {error.name} is not installed for {sys.executable}; run `make setup` and use .venv/bin/snakemake, or "
+        f"pip install -r {workflow.basedir}/requirements.txt",
+        file=sys.stderr,
+    )
     sys.exit(2)
 
 
-def package_folders():
-    """Import name -> source folder of every package of this repository."""
-    found = [*Path("packages").glob("*/src/*"), *Path("datasets").glob("src/*")]
-    return {path.name: path for path in found if (path / "py.typed").exists()}
-
-
-def package_digest(package):
-    return f"{RESULTS}/.src/{package}.sha256"
+def stop(message, status=2):
+    """End with one line and the exit status of wrong usage, or another."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
 
 
 def run_named(run_id):
@@ -50,92 +66,87 @@ def run_id_pattern(kind):
     return rf"({'|'.join(names)})-[0-9a-f]{{8}}-s\d+"
 
 
-def run_sources(run):
-    """What a change of code must touch to repeat a run: packages by digest, files of the bench by themselves."""
-    bench = PACKAGES["efficiency_bench"].parent
-    files = []
-    for module in imported_modules(experiments.get(run.experiment).function):
-        package = module.partition(".")[0]
-        if package == "efficiency_bench":
-            files.append(bench / f"{module.replace('.', '/')}.py")
-        elif package in PACKAGES:
-            files.append(package_digest(package))
-    return sorted(
-        {str(file) for file in files if str(file).endswith(".sha256") or file.exists()}
-    )
-
-
-def run_data(run):
-    return [
+def run_inputs(run):
+    """What repeats a run when it changes: its data, its source code, and the record of the run it starts from."""
+    data = [
         f"{DATA}/{folder}/{file}"
         for folder in run.data.values()
         for file in FOLDERS[folder].files
     ]
+    start = [record_of(run.start)] if run.start else []
+    return [*data, digest_of(run.experiment), device_note(run), *start]
 
 
 def run_options(run):
     """The options of `effbench run|measure` that make the run what its id says."""
-    settings = [
-        text for assignment in run.assignments for text in ("--set", assignment)
-    ]
-    data = [
-        text
-        for name, folder in run.data.items()
-        for text in ("--data", f"{name}={DATA}/{folder}")
-    ]
+    settings = option_words("--set", run.assignments)
+    data = [f"{name}={DATA}/{folder}" for name, folder in run.data.items()]
     images = [
-        text
+        f"{name}/{file.partition('.')[0]}={root}"
         for name, folder in run.data.items()
         for file, root in FOLDERS[folder].roots.items()
-        for text in ("--images", f"{name}/{file.partition('.')[0]}={root}")
     ]
     start = ["--start", record_of(run.start)] if run.start else []
-    return [*settings, *data, *images, *start, "--seed", str(run.seed)]
+    return [
+        *settings,
+        *option_words("--data", data),
+        *option_words("--images", images),
+        *start,
+        *("--seed", str(run.seed)),
+    ]
+
+
+def option_words(option, values):
+    """`option` before each of the values."""
+    return [word for value in values for word in (option, value)]
 
 
 def record_of(run):
     return f"{RESULTS}/runs/{run.run_id}.json"
 
 
-def run_start(run):
-    """The record of the run whose network this one starts from."""
-    return [record_of(run.start)] if run.start else []
+def device_note(run):
+    """The file that changes with the device of a run, and is newer than its record where that is of another device."""
+    path = f"{RESULTS}/.src/devices/{run.run_id}.txt"
+    if not BUSY:
+        note_device(Path(path), DEVICE, Path(record_of(run)))
+    return path
+
+
+def plan_of(name, runs):
+    """The file that changes with the runs behind a table or figure, with the preset, and with what else a build is asked for."""
+    path = f"{RESULTS}/.src/{name}.plan"
+    if not BUSY:
+        asked = (
+            f"preset {PRESET.name}, device {DEVICE}, mix_devices {CONFIG.mix_devices}"
+        )
+        text = "\n".join([asked, *(run.run_id for run in runs), ""])
+        note_plan(Path(path), text, [Path(record_of(run)) for run in runs])
+    return path
+
+
+def digest_of(name):
+    """The file that changes with the source code behind `name`: an experiment, or another key of `SOURCES`."""
+    return f"{RESULTS}/.src/{name}.sha256"
 
 
 def index_options(how):
     """The options of `effbench index` that say which split it looks through, and how."""
-    options = [
-        text
-        for assignment in format_assignments(how.options)
-        for text in ("--set", assignment)
-    ]
-    folds = [
-        text
-        for fold in how.folds
-        for assignment in format_assignments(fold)
-        for text in ("--fold", assignment)
-    ]
-    called = [
-        text
-        for option, value in (("--name", how.name), ("--source", how.source))
-        if value
-        for text in (option, value)
-    ]
+    folds = [text for fold in how.folds for text in format_assignments(fold)]
     return [
         *("--package", how.package, "--split", how.split),
-        *called,
-        *options,
-        *folds,
+        *option_words("--name", filter(None, [how.name])),
+        *option_words("--source", filter(None, [how.source])),
+        *option_words("--set", format_assignments(how.options)),
+        *option_words("--fold", folds),
     ]
 
 
-def folder_options(names):
-    """The options of `effbench tabulate|plot` that say where the data sets lie."""
-    return [
-        text
-        for name in names
-        for text in ("--data", f"{name}={DATA}/{VARIANTS[name].folder}")
-    ]
+def result_options():
+    """The options of `effbench tabulate|plot`."""
+    data = [f"{name}={DATA}/{made.folder}" for name, made in VARIANTS.items()]
+    devices = ["--mix-devices"] if CONFIG.mix_devices else []
+    return ["--runs", f"{RESULTS}/runs", *option_words("--data", data), *devices]
 
 
 def one_of(names):
@@ -149,73 +160,103 @@ def table_named(name):
     return TABLES[name]
 
 
-def table_records(name):
-    return [
-        record_of(run) for run in runs_needed([table_named(name)], PRESET, DATA_FOLDERS)
-    ]
-
-
 def figure_named(name):
     if name not in FIGURES:
         stop(f"no {name} in workflows/figures; there are {', '.join(FIGURES)}")
     return FIGURES[name]
 
 
-def figure_records(name):
-    return [
-        record_of(run)
-        for run in figure_runs([figure_named(name)], PRESET, DATA_FOLDERS)
-    ]
+def records_behind(target):
+    """The records of the runs that a table or figure needs."""
+    return [record_of(run) for run in TARGETS[target.name]]
 
 
+def devices_of(wildcards):
+    """Devices of a training: the preset's, or as many as its batch has samples."""
+    return most_devices(
+        with_devices(run_named(wildcards.run_id).settings, PRESET.devices)
+    )
+
+
+def memory_mb(wildcards, attempt):
+    """Main memory of a job on a cluster: 4 GB, and twice as much each time that it is tried again."""
+    return 4000 * 2 ** (attempt - 1)
+
+
+ROOT = Path(os.path.relpath(workflow.basedir))
 DATA = "data"
-PACKAGES = package_folders()
-
-for key, default in {
-    "preset": "quick",
-    "data_root": os.environ.get("EFFICIENCY_DATA"),
-    "device": "auto",
-    "results": "results",
-    "mix_devices": False,
-}.items():
-    config.setdefault(key, default)
-config["data_root"] = config["data_root"] or ""
+# With `--sdm conda` the environment that holds this repository. Else Snakemake notes what it consists of, and would ask conda,
+# which need not be there.
+ENVIRONMENT = (
+    "efficiency"
+    if "conda" in map(str, workflow.deployment_settings.deployment_method)
+    else "../../environment.yml"
+)
 
 try:
-    schema = json.loads(
-        Path("workflows/schemas/config.schema.json").read_text(encoding="utf-8")
-    )
-    check_document(config, schema, "--config")
-    DATA_SETS = load_data_sets(Path("workflows/data.yaml"))
+    CONFIG = read_config(config)
+    DATA_SETS = load_data_sets(ROOT / "workflows/data.yaml")
     PRESET = with_real_settings(
-        find_preset(Path("workflows/config"), config["preset"]), DATA_SETS
+        find_preset(ROOT / "workflows/config", CONFIG.preset), DATA_SETS
     )
-    TABLES = find_tables(Path("workflows/tables"))
-    FIGURES = find_figures(Path("workflows/figures"))
+    TABLES = find_tables(ROOT / "workflows/tables")
+    FIGURES = find_figures(ROOT / "workflows/figures")
     check_targets(PRESET, [*TABLES, *FIGURES])
-    if config["data_root"] and not Path(config["data_root"]).is_dir():
-        raise UsageError(
-            f"data_root: {config['data_root']} is no folder; name one that exists, or none"
-        )
-    VARIANTS = choose_variants(DATA_SETS, PRESET, config["data_root"])
+    VARIANTS = choose_variants(DATA_SETS, PRESET, CONFIG.data_root)
     FOLDERS = {variant.folder: variant for variant in VARIANTS.values()}
     DATA_FOLDERS = {name: variant.folder for name, variant in VARIANTS.items()}
-    RUNS = {
-        run.run_id: run
-        for run in with_starts(
-            [
-                *runs_needed(TABLES.values(), PRESET, DATA_FOLDERS),
-                *figure_runs(FIGURES.values(), PRESET, DATA_FOLDERS),
-            ]
-        )
+    # Runs of each table and figure.
+    TARGETS = {
+        **{name: runs_needed([TABLES[name]], PRESET, DATA_FOLDERS) for name in TABLES},
+        **{
+            name: figure_runs([FIGURES[name]], PRESET, DATA_FOLDERS) for name in FIGURES
+        },
     }
+    RUNS = {run.run_id: run for run in with_starts(chain(*TARGETS.values()))}
+    RESULTS = CONFIG.results
+    find_device = cluster_device if CONFIG.cluster else device_here
+    DEVICE = find_device(CONFIG.device)
+    # Source code that results rest on: a file for each that changes with it, which is the input of a rule.
+    SOURCES = {
+        **{
+            name: run_sources(experiments.module_of(name))
+            for name in sorted({run.experiment for run in RUNS.values()})
+        },
+        **{
+            f"build-{name}": data_sources(name)
+            for name in sorted({made.generator for made in FOLDERS.values()} - {""})
+        },
+        "convert": room_sources("location_anticipation.data.converters"),
+        **{
+            f"index-{name}": index_sources(name)
+            for name in ("full_video", "outlier_matching", "weight_align")
+        },
+        "tabulate": command_sources("efficiency_bench.workflow.tabulate"),
+        "plot": command_sources("efficiency_bench.figures.plot"),
+    }
+    # Who else builds here; that build goes on with what was noted for it.
+    BUSY = hold(Path.cwd()) if workflow.is_main_process else "a job of a build"
+    if not BUSY:
+        for name, modules in SOURCES.items():
+            note_digests(Path(digest_of(name)), modules)
 except UsageError as error:
     stop(error)
+except WorkError as error:
+    mend = (
+        "results can go elsewhere: --config results=DIR, or everything: --directory DIR"
+    )
+    stop(f"{error}; {mend}", status=1)
 
-# The commands read the variable; as a parameter of a job, another place of the same data would repeat the job.
-os.environ.update(EFFICIENCY_DATA=config["data_root"])
-RESULTS = config["results"].rstrip("/")
-GPUS = int(
-    config["device"] == "cuda"
-    or (config["device"] == "auto" and resolve_device("auto").type == "cuda")
-)
+# The commands read these variables. As a parameter of a job, another place of the same data would repeat the job, and so would
+# another preset with the same settings.
+os.environ.update(EFFICIENCY_DATA=CONFIG.data_root, EFFICIENCY_PRESET=PRESET.name)
+if workflow.is_main_process:
+    os.environ.update(EFFICIENCY_OWNER=str(os.getpid()))
+    if CONFIG.worker and sys.platform == "linux":
+        os.environ.update(EFFBENCH_WORKER=os.path.abspath(f"{RESULTS}/.worker"))
+    if BUSY:  # said last, where everybody sees it
+        atexit.register(print, BUSY, file=sys.stderr)
+elif not workflow.subprocess_exec:  # one job of a cluster stays one run
+    for name in ("EFFBENCH_WORKER", "EFFICIENCY_OWNER"):
+        os.environ.pop(name, None)
+GPUS = int(DEVICE == "cuda")

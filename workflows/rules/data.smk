@@ -1,24 +1,9 @@
-# Generated and converted data, indexes of data read in its own layout, and a digest of every package's source, so that an edit of the code repeats what rests on it.
-
-
-rule source_digest:
-    input:
-        lambda wildcards: sorted(map(str, PACKAGES[wildcards.package].rglob("*.py"))),
-    output:
-        f"{RESULTS}/.src/{{package}}.sha256",
-    log:
-        f"{RESULTS}/logs/source_digest/{{package}}.log",
-    wildcard_constraints:
-        package="|".join(PACKAGES),
-    conda:
-        "../../environment.yml"
-    shell:
-        "effbench digest {wildcards.package} > {output} 2> {log}"
+# Generated and converted data, and indexes of data read in its own layout.
 
 
 rule build:
     input:
-        package_digest("synthetic_datasets"),
+        lambda wildcards: digest_of(f"build-{FOLDERS[wildcards.folder].generator}"),
     output:
         train=f"{DATA}/{{folder}}/train.h5",
         test=f"{DATA}/{{folder}}/test.h5",
@@ -29,18 +14,21 @@ rule build:
     wildcard_constraints:
         folder=one_of(name for name, made in FOLDERS.items() if made.generator),
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb,
+        runtime=120,
     params:
         generator=lambda wildcards: FOLDERS[wildcards.folder].generator,
         folder=lambda wildcards, output: str(Path(output.card).parent),
         options=lambda wildcards: FOLDERS[wildcards.folder].build,
     shell:
-        "synthdata build {params.generator} --out {params.folder} {params.options} > {log} 2>&1"
+        "synthdata build {params.generator} --out {params.folder:q} {params.options:q} > {log:q} 2>&1"
 
 
 rule convert:
     input:
-        package_digest("location_anticipation"),
+        digest_of("convert"),
     output:
         f"{DATA}/{{folder}}/{{file}}.json",
     log:
@@ -49,20 +37,23 @@ rule convert:
         folder=one_of(name for name, made in FOLDERS.items() if made.convert),
         file=r"(train|test)(_\w+)?",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb,
+        runtime=120,
     params:
         how=lambda wildcards: FOLDERS[wildcards.folder].convert[
             f"{wildcards.file}.json"
         ],
     shell:
         'location-anticipation convert {params.how.format} "$EFFICIENCY_DATA"/{params.how.root:q} '
-        "{params.how.options:q} --out {output} > {log} 2>&1"
+        "{params.how.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule index:
     input:
-        lambda wildcards: package_digest(
-            FOLDERS[wildcards.folder].read[f"{wildcards.split}.index.json"].package
+        lambda wildcards: digest_of(
+            f"index-{FOLDERS[wildcards.folder].read[f'{wildcards.split}.index.json'].package}"
         ),
     output:
         f"{DATA}/{{folder}}/{{split}}.index.json",
@@ -72,7 +63,10 @@ rule index:
         folder=one_of(name for name, made in FOLDERS.items() if made.read),
         split="train|test",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
+    resources:
+        mem_mb=memory_mb,
+        runtime=120,
     params:
         how=lambda wildcards: FOLDERS[wildcards.folder].read[
             f"{wildcards.split}.index.json"
@@ -82,4 +76,4 @@ rule index:
         ),
     shell:
         'effbench index {params.how.format} "$EFFICIENCY_DATA"/{params.how.root:q} {params.options:q} '
-        "--out {output} > {log} 2>&1"
+        "--out {output:q} > {log:q} 2>&1"

@@ -3,25 +3,26 @@
 
 rule plot:
     input:
-        records=lambda wildcards: figure_records(wildcards.figure),
+        records=lambda wildcards: records_behind(figure_named(wildcards.figure)),
         figure=lambda wildcards: str(figure_named(wildcards.figure).path),
         preset=str(PRESET.path),
-        data_sets="workflows/data.yaml",
-        bench=package_digest("efficiency_bench"),
+        data_sets=str(ROOT / "workflows/data.yaml"),
+        plan=lambda wildcards: plan_of(wildcards.figure, TARGETS[wildcards.figure]),
+        bench=digest_of("plot"),
     output:
         svg=f"{RESULTS}/{{figure}}.svg",
         png=f"{RESULTS}/{{figure}}.png",
         csv=f"{RESULTS}/{{figure}}.csv",
+        columns=f"{RESULTS}/{{figure}}.csv-metadata.json",
     log:
         f"{RESULTS}/logs/plot/{{figure}}.log",
     wildcard_constraints:
         figure=r"fig\d+_\d+",
+    localrule: True
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     params:
-        runs=f"{RESULTS}/runs",
-        data=folder_options(VARIANTS),
-        mix_devices="--mix-devices" if config["mix_devices"] else "",
+        options=result_options(),
     shell:
-        "effbench plot {input.figure} --preset-file {input.preset} --data-sets {input.data_sets} "
-        "--runs {params.runs} {params.data} {params.mix_devices} --out {output.svg} > {log} 2>&1"
+        "effbench plot {input.figure:q} --preset-file {input.preset:q} --data-sets {input.data_sets:q} "
+        "{params.options:q} --out {output.svg:q} > {log:q} 2>&1"

@@ -4,9 +4,7 @@
 
 rule train:
     input:
-        data=lambda wildcards: run_data(run_named(wildcards.run_id)),
-        sources=lambda wildcards: run_sources(run_named(wildcards.run_id)),
-        start=lambda wildcards: run_start(run_named(wildcards.run_id)),
+        lambda wildcards: run_inputs(run_named(wildcards.run_id)),
     output:
         f"{RESULTS}/runs/{{run_id}}.json",
     log:
@@ -14,26 +12,29 @@ rule train:
     wildcard_constraints:
         run_id=run_id_pattern("train"),
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     # These networks gain little from a second core (a tenth of the time at 64 pixels), so trainings run side by side.
-    threads: 1
+    threads: devices_of
     resources:
-        gpu=GPUS,
+        gpu=lambda wildcards: GPUS * devices_of(wildcards),
+        devices=devices_of,
+        # Of jobs on a cluster; `cpus_per_gpu` is for the threads that read batches ahead.
+        nodes=1,
+        cpus_per_gpu=4,
+        mem_mb=memory_mb,
+        runtime=240,
     params:
         experiment=lambda wildcards: run_named(wildcards.run_id).experiment,
         options=lambda wildcards: run_options(run_named(wildcards.run_id)),
-        device=config["device"],
-        preset=PRESET.name,
+        device=DEVICE,
     shell:
-        "effbench run {params.experiment} {params.options:q} --device {params.device} "
-        "--preset {params.preset} --out {output} > {log} 2>&1"
+        "effbench run {params.experiment} {params.options:q} --device {params.device} --devices {resources.devices} "
+        '--preset "$EFFICIENCY_PRESET" --out {output:q} > {log:q} 2>&1'
 
 
 rule measure:
     input:
-        data=lambda wildcards: run_data(run_named(wildcards.run_id)),
-        sources=lambda wildcards: run_sources(run_named(wildcards.run_id)),
-        start=lambda wildcards: run_start(run_named(wildcards.run_id)),
+        lambda wildcards: run_inputs(run_named(wildcards.run_id)),
     output:
         f"{RESULTS}/runs/{{run_id}}.json",
     log:
@@ -41,16 +42,18 @@ rule measure:
     wildcard_constraints:
         run_id=run_id_pattern("measure"),
     conda:
-        "../../environment.yml"
-    # Every core: nothing else runs beside a measurement.
-    threads: workflow.cores
+        ENVIRONMENT
+    # Every core: nothing else runs beside a measurement. On a cluster it has the node for itself, and a profile gives threads.
+    threads: lambda wildcards: workflow.cores
     resources:
         gpu=GPUS,
+        mem_mb=memory_mb,
+        runtime=120,
+        slurm_extra="--exclusive",
     params:
         experiment=lambda wildcards: run_named(wildcards.run_id).experiment,
         options=lambda wildcards: run_options(run_named(wildcards.run_id)),
-        device=config["device"],
-        preset=PRESET.name,
+        device=DEVICE,
     shell:
         "effbench measure {params.experiment} {params.options:q} --device {params.device} "
-        "--preset {params.preset} --out {output} > {log} 2>&1"
+        '--preset "$EFFICIENCY_PRESET" --out {output:q} > {log:q} 2>&1'

@@ -3,23 +3,24 @@
 
 rule tabulate:
     input:
-        records=lambda wildcards: table_records(wildcards.table),
+        records=lambda wildcards: records_behind(table_named(wildcards.table)),
         table=lambda wildcards: str(table_named(wildcards.table).path),
         preset=str(PRESET.path),
-        data_sets="workflows/data.yaml",
-        bench=package_digest("efficiency_bench"),
+        data_sets=str(ROOT / "workflows/data.yaml"),
+        plan=lambda wildcards: plan_of(wildcards.table, TARGETS[wildcards.table]),
+        bench=digest_of("tabulate"),
     output:
-        f"{RESULTS}/{{table}}.csv",
+        csv=f"{RESULTS}/{{table}}.csv",
+        columns=f"{RESULTS}/{{table}}.csv-metadata.json",
     log:
         f"{RESULTS}/logs/tabulate/{{table}}.log",
     wildcard_constraints:
         table=r"(table|text)\d+_\d+",
+    localrule: True
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     params:
-        runs=f"{RESULTS}/runs",
-        data=folder_options(VARIANTS),
-        mix_devices="--mix-devices" if config["mix_devices"] else "",
+        options=result_options(),
     shell:
-        "effbench tabulate {input.table} --preset-file {input.preset} --data-sets {input.data_sets} "
-        "--runs {params.runs} {params.data} {params.mix_devices} --out {output} > {log} 2>&1"
+        "effbench tabulate {input.table:q} --preset-file {input.preset:q} --data-sets {input.data_sets:q} "
+        "{params.options:q} --out {output.csv:q} > {log:q} 2>&1"

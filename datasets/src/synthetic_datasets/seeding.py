@@ -10,33 +10,22 @@ _SHARED = 2
 
 
 def sample_rng(seed: int, split: str, index: int) -> np.random.Generator:
-    """The random generator of one sample: ``PCG64(SeedSequence(seed, spawn_key=(split, index)))``.
-
-    Two calls with the same arguments give the same stream in any process; two samples never share a stream,
-    so any subset of a data set, made by any number of workers in any order, has the same bytes.
-
-    Raises:
-        KeyError: ``split`` is not one of ``SPLITS``.
-    """
+    """The random generator of one sample: ``PCG64(SeedSequence(seed, spawn_key=(split, index)))``. Two samples never
+    share a stream, so any subset of a data set, made by any number of workers in any order, has the same bytes. Raises
+    KeyError if ``split`` is not one of ``SPLITS``."""
     return _generator(seed, SPLITS[split], index)
 
 
 def factor_rng(seed: int, split: str, index: int, factor: int) -> np.random.Generator:
     """A further stream of one sample, for a factor that must leave all others as they are without it.
-
-    ``PCG64(SeedSequence(seed, spawn_key=(split, index, factor)))``; a generator numbers its factors from 0.
-
-    Raises:
-        KeyError: ``split`` is not one of ``SPLITS``.
-    """
+    ``PCG64(SeedSequence(seed, spawn_key=(split, index, factor)))``; a generator numbers its factors from 0. Raises
+    KeyError if ``split`` is not one of ``SPLITS``."""
     return _generator(seed, SPLITS[split], index, factor)
 
 
 def shared_rng(seed: int, number: int) -> np.random.Generator:
     """The generator of something several samples share, such as background picture ``number``.
-
-    ``PCG64(SeedSequence(seed, spawn_key=(2, number)))``: the same for both splits, and nobody else's.
-    """
+    ``PCG64(SeedSequence(seed, spawn_key=(2, number)))``: the same for both splits, and nobody else's."""
     return _generator(seed, _SHARED, number)
 
 

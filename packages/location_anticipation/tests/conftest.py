@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from location_anticipation import DetectorConfig
+from location_anticipation import DetectorConfig, build_detector, save_detector
+from location_anticipation.commands.cli import main
 
 SIDE = 14
 TRAVEL = {0: (2, 0), 1: (0, 2)}
@@ -91,36 +92,60 @@ def write_tracks(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+SMALL: dict[str, Any] = {
+    "horizon": 3, "backbone": "resnet18", "channels": 32, "representation": 32, "trajectory_hidden": 48, "min_size": 48,
+    "max_size": 80, "proposals_train": 50, "proposals_test": 20, "rois_per_image": 16,
+    "anchor_sizes": (12, 16, 24, 32, 48), "trajectory_weight": 0.05,
+}  # fmt: skip
+"""A detector small enough to train in a test."""
+
+
 @pytest.fixture
 def tiny() -> Callable[..., DetectorConfig]:
-    """A function that makes the configuration of a detector small enough to train in a test."""
+    """A function that makes the configuration of a small detector of two classes."""
+    return lambda **changes: DetectorConfig(**{"num_classes": 2} | SMALL | changes)
 
-    def config(**changes: Any) -> DetectorConfig:
-        small: dict[str, Any] = {
-            "num_classes": 2,
-            "horizon": 3,
-            "backbone": "resnet18",
-            "channels": 32,
-            "representation": 32,
-            "trajectory_hidden": 48,
-            "min_size": 48,
-            "max_size": 80,
-            "proposals_train": 50,
-            "proposals_test": 20,
-            "rois_per_image": 16,
-            "anchor_sizes": (12, 16, 24, 32, 48),
-            "trajectory_weight": 0.05,
-        }
-        return DetectorConfig(**small | changes)
 
-    return config
+@pytest.fixture
+def small_options() -> list[str]:
+    """A small detector and two steps of training as options of the command."""
+    words = []
+    for name, value in SMALL.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return [*words, "--iterations", "2", "--batch-size", "2", "--learning-rate", "0.02"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, tiny: Callable[..., DetectorConfig]) -> Path:
+    """A file of an untrained small detector that finds something in every image."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_detector(tiny())
+        torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2)
+        save_detector(tmp_path / "detector.safetensors", model, ["filled", "hollow"])
+    return tmp_path / "detector.safetensors"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command; returns exit status, standard output and standard error."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture
 def tidy(tmp_path: Path) -> Iterator[None]:
     """Removes checkpoints after the test: pytest keeps the folders of several sessions, at 90 MB a training."""
     yield
-    for path in tmp_path.rglob("*.pt"):
+    for path in (*tmp_path.rglob("*.pt"), *tmp_path.rglob("*.safetensors")):
         path.unlink()
 
 

@@ -1,13 +1,19 @@
-"""What the tests of the core share: one thread, and the command."""
+"""What all tests share: one thread, small networks and images, and the command."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
-from weight_align.cli import main
+from weight_align.data import DatasetInfo, ImageTensor, MaskTensor, pixel_digest
 from weight_align.networks import Network, NetworkConfig, build_network
 
 
@@ -24,8 +30,7 @@ class Small(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.up(self.depthwise(self.stem(x)).relu()).relu()
-        scores: Tensor = self.head(self.hidden(x.mean((2, 3))).relu())
-        return scores
+        return self.head(self.hidden(x.mean((2, 3))).relu())
 
 
 @pytest.fixture
@@ -39,11 +44,10 @@ def small() -> Iterator[Small]:
 @pytest.fixture
 def pixels(images: Callable[..., Tensor]) -> Tensor:
     """Four images for it, (4, 3, 8, 8)."""
-    drawn: Tensor = images(4, 8, 0)
-    return drawn
+    return images(4, 8, 0)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """One torch thread: small tensors are faster so, and another job on the machine does not get in the way."""
     before = torch.get_num_threads()
@@ -55,6 +59,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command; returns exit status, standard output and standard error."""
+    from weight_align.commands.cli import main
 
     def command(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
@@ -70,10 +75,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 def built() -> Callable[..., Network]:
     """A network of the factory, drawn from a seed of its own."""
 
-    def build(config: NetworkConfig, weights: str | Path | None = None, seed: int = 0) -> Network:
+    def build(config: NetworkConfig, state: Mapping[str, Tensor] | None = None, seed: int = 0) -> Network:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return build_network(config, weights)
+            return build_network(config, state)
 
     return build
 
@@ -100,3 +105,88 @@ def wake() -> Callable[[nn.Module], None]:
                     parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
 
     return stir
+
+
+CLASS_NAMES = ("bar", "disc", "cross")
+Draw = Callable[..., tuple[NDArray[np.uint8], NDArray[np.int64]]]
+
+
+def _draw(count: int, size: int = 16, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % len(CLASS_NAMES)
+    images = rng.integers(0, 60, (count, size, size, 3), dtype=np.uint8)
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    for image, label in zip(images, labels, strict=True):
+        cy, cx = rng.uniform(-0.1, 0.1, 2)
+        bar = (abs(y - cy) < 0.12) & (abs(x - cx) < 0.4)
+        disc = (y - cy) ** 2 + (x - cx) ** 2 < 0.06
+        cross = (abs(abs(y - cy) - abs(x - cx)) < 0.1) & (abs(x - cx) < 0.4)
+        image[(bar, disc, cross)[label]] = rng.integers(150, 256, 3)
+    return images, labels
+
+
+@pytest.fixture
+def draw() -> Draw:
+    """A function that draws (count, size, seed): images u1 (N, H, W, 3) of three classes in turn, and labels."""
+    return _draw
+
+
+@pytest.fixture
+def make_images() -> Callable[..., ImageTensor]:
+    """The same as a set."""
+
+    def make(count: int = 24, size: int = 16, seed: int = 0) -> ImageTensor:
+        pixels, numbers = _draw(count, size, seed)
+        images, labels = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(numbers)
+        return ImageTensor(images, labels, DatasetInfo("Marks", pixel_digest(images, labels, CLASS_NAMES), CLASS_NAMES))
+
+    return make
+
+
+@pytest.fixture
+def write_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes the images of a split in a folder per class and returns the root."""
+
+    def write(split: str = "train", count: int = 24, size: int = 16, seed: int = 0, suffix: str = ".jpg") -> Path:
+        root = tmp_path / "marks"
+        for number, (pixels, label) in enumerate(zip(*_draw(count, size, seed), strict=True)):
+            path = root / split / CLASS_NAMES[label] / f"{number:04d}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def write_hdf5(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes arrays and attributes, those of an image-set or mask-set file unless others are given."""
+
+    def write(name: str, arrays: dict[str, NDArray[Any]], **attributes: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"format": "image-set", "name": "Marks", "class_names": json.dumps(CLASS_NAMES)} | attributes
+        with h5py.File(path, "w") as file:
+            for key, array in arrays.items():
+                file.create_dataset(key, data=array)
+            file.attrs.update({key: value for key, value in facts.items() if value is not None})
+        return path
+
+    return write
+
+
+@pytest.fixture
+def scenes(draw: Draw) -> Callable[..., MaskTensor]:
+    """A function that makes pictures of marks on dark ground; the mask is where they are light, with an edge of 255."""
+
+    def make(count: int = 12, seed: int = 0, size: int = 32) -> MaskTensor:
+        pixels, labels = draw(count, size, seed)
+        masks = (pixels.max(axis=3) >= 150) * (labels + 1)[:, None, None]
+        masks[:, 0] = 255
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        names = ("ground", "bar", "disc", "cross")
+        return MaskTensor(
+            images, torch.from_numpy(masks.astype(np.uint8)), DatasetInfo("Scenes", f"{count}-{seed}", names)
+        )
+
+    return make

@@ -6,21 +6,13 @@ from torch.nn.functional import l1_loss, mse_loss
 
 def adversarial_loss(judged: Tensor, real: bool) -> Tensor:
     """Least squares (LSGAN): mean of ``(D(x) - 1)^2`` where the patches should pass for real, of ``D(x)^2`` else.
-
-    Args:
-        judged: a discriminator's output, any shape.
-        real: what the patches are to be taken for.
-    """
+    ``judged``: a discriminator's output, any shape; ``real``: what the patches are to be taken for."""
     return mse_loss(judged, judged.new_full((), float(real)).expand_as(judged))
 
 
 def discriminator_loss(real: Tensor, translated: Tensor) -> Tensor:
-    """Half the sum of both adversarial losses, which slows a discriminator down against the generators.
-
-    Args:
-        real: its output for pictures of its domain.
-        translated: its output for translated pictures (from the pool).
-    """
+    """Half the sum of both adversarial losses, which slows a discriminator down against the generators. ``real``: its
+    output for pictures of its domain; ``translated``: its output for translated pictures (from the pool)."""
     return (adversarial_loss(real, True) + adversarial_loss(translated, False)) / 2
 
 
@@ -30,8 +22,6 @@ def cycle_loss(picture: Tensor, back: Tensor, weight: float = 10.0) -> Tensor:
 
 
 def identity_loss(picture: Tensor, repainted: Tensor, cycle: float = 10.0, identity: float = 0.5) -> Tensor:
-    """``identity * cycle`` times the mean absolute change of a picture that already is of the domain painted.
-
-    It keeps colours that need not change, without which paintings turn day into evening.
-    """
+    """``identity * cycle`` times the mean absolute change of a picture that already is of the domain painted. It keeps
+    colours that need not change, without which paintings turn day into evening."""
     return identity * cycle * l1_loss(repainted, picture)

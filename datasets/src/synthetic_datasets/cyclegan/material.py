@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .. import paintings, town
-from ..errors import InputError
-from ..pictures import find_pictures, read_picture, scaled
-from ..seeding import shared_rng
+from efficiency_core.errors import BrokenFile, UsageError
+from efficiency_core.readers import mapped
+from synthetic_datasets.material import paintings, town
+from synthetic_datasets.material.pictures import find_pictures, read_picture, scaled
+from synthetic_datasets.seeding import shared_rng
 
 MEMORY = 2**30
 """Bytes that the pictures of one domain may take as pixels; more pictures are read from their files whenever needed."""
@@ -44,10 +44,6 @@ class Pile:
     def __len__(self) -> int:
         return self.count
 
-    def some(self, numbers: list[int]) -> Pixels:
-        """(n, side, side, 3) the pictures of these numbers."""
-        return np.stack([self.read(number) for number in numbers])
-
 
 @dataclass(frozen=True)
 class Material:
@@ -68,83 +64,92 @@ class Material:
 def load_material(
     photos: Path | None, paints: Path | None, side: int, seed: int, generated: int = GENERATED, memory: int = MEMORY
 ) -> Material:
-    """Photos and paintings, scaled to ``side`` px whatever their shape.
-
-    Folders are read with all folders below them. A tenth of each domain (64 at most, evenly spread) is held out.
-
-    Args:
-        photos: folder of photos, Pittsburgh's in either layout for example; None generates a town.
-        paints: folder of paintings; None generates them.
-        side: pixels.
-        seed: of what is generated.
-        generated: how many pictures of a domain are generated.
-        memory: bytes above which a folder's pictures are read anew each time.
-
-    Raises:
-        InputError: a folder cannot be used or holds fewer than two pictures, or a picture is in both domains.
-    """
+    """Photos and paintings, scaled to ``side`` px whatever their shape. Folders are read with all folders below them,
+    anew each time if their pictures take more than ``memory`` bytes. Where a folder is None, ``generated`` pictures of
+    a town, or paintings of one, are generated from ``seed``. A tenth of each domain (64 at most, evenly spread) is held
+    out. Raises UsageError if a folder cannot be used or holds fewer than two pictures, or a picture is in both
+    domains."""
     made = []
     for folder, name, draw in (
         (photos, "town", lambda number: np.asarray(town.street_photo(seed, number, (side, side)))),
         (paints, "generated paintings", lambda number: paintings.painting(seed, number, (side, side))),
     ):
-        made.append(_generated(name, generated, side, draw, seed) if folder is None else _folder(folder, side, memory))
+        made.append(_generated(name, generated, side, draw) if folder is None else _folder(folder, side, memory))
     (photo_pile, photo_keys), (paint_pile, paint_keys) = made
-    shared = set(photo_keys) & set(paint_keys)
-    if shared:
-        which = paint_keys[min(shared)]
-        raise InputError(
-            f"{which}: the same picture is among the photos too, as {photo_keys[min(shared)]}; take it out of one"
-        )
+    if shared := set(photo_keys) & set(paint_keys):
+        photo, paint = photo_keys[min(shared)], paint_keys[min(shared)]
+        raise UsageError(f"{paint}: the same picture is among the photos, {photo}; take it out of one")
     seen_photos, unseen_photos = _held_out(photo_pile, seed, 0)
     seen_paints, unseen_paints = _held_out(paint_pile, seed, 1)
     return Material(seen_photos, seen_paints, unseen_photos, unseen_paints)
 
 
-def _generated(
-    name: str, count: int, side: int, draw: Callable[[int], Pixels], seed: int
-) -> tuple[Pile, dict[str, str]]:
+def draws(seed: int, step: int) -> np.random.Generator:
+    """Randomness of one step: a pure function of the step, so that a resumed training needs no state of it."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, step)))
+
+
+def picture_number(seed: int, domain: int, count: int, draw: int) -> int:
+    """Which of ``count`` pictures the ``draw``-th draw of a domain is: a new random order for every pass over them."""
+    turn, place = divmod(draw, count)
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, domain, turn))).permutation(count)
+    return int(order[place])
+
+
+def cropped(pixels: Pixels, size: int, flip: bool, rng: np.random.Generator) -> Pixels:
+    """A random square of ``size`` px, mirrored or not: (size, size, 3) of (side, side, 3)."""
+    top, left = rng.integers(pixels.shape[0] - size + 1, size=2).tolist()
+    mirrored = rng.random() < 0.5 and flip
+    square = pixels[top : top + size, left : left + size]
+    return square[:, ::-1] if mirrored else square
+
+
+def middle(pile: Pile, size: int, count: int) -> Pixels:
+    """The middle squares of the first ``count`` pictures of a pile, (n, size, size, 3)."""
+    edge = (pile.side - size) // 2
+    pictures = np.stack([pile.read(number) for number in range(min(count, len(pile)))])
+    return pictures[:, edge : edge + size, edge : edge + size]
+
+
+def _generated(name: str, count: int, side: int, draw: Callable[[int], Pixels]) -> tuple[Pile, dict[str, str]]:
     if count < 2:
-        raise InputError(f"generated: expected at least 2 pictures of a domain, got {count}")
+        raise UsageError(f"generated: expected at least 2 pictures of a domain, got {count}")
     shown = tqdm(range(count), name, unit="picture", delay=2, disable=None, leave=False)
     stack = np.stack([draw(number) for number in shown])
     return Pile(name, hashlib.sha256(stack.tobytes()).hexdigest(), side, count, stack.__getitem__), {}
 
 
 def _folder(folder: Path, side: int, memory: int) -> tuple[Pile, dict[str, str]]:
-    """The pictures of a folder, and digest -> path where their bytes were read."""
     paths = find_pictures(folder)
     if len(paths) * side * side * 3 > memory:
         return _lazy(folder, paths, side), {}
     pixels: list[Pixels] = []
     keys: dict[str, str] = {}
     broken = 0
-    with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(_read, path, side) for path in paths]
-        for path, job in zip(
-            paths, tqdm(jobs, folder.name, unit="picture", delay=2, disable=None, leave=False), strict=True
-        ):
-            try:
-                picture, digest = job.result()
-            except InputError as error:
-                _LOG.warning("%s; left out", error)
-                broken += 1
-                continue
-            if digest in keys:
-                _LOG.warning("%s: the same picture as %s; left out", path, keys[digest])
-                continue
-            keys[digest] = str(path)
-            pixels.append(picture)
+    shown = tqdm(paths, folder.name, unit="picture", delay=2, disable=None, leave=False)
+
+    def read_or_why(path: Path) -> tuple[Pixels, str] | BrokenFile:
+        try:
+            return _read(path, side)
+        except BrokenFile as error:
+            return error
+
+    for path, read in zip(shown, mapped(read_or_why, paths, 4), strict=True):
+        if isinstance(read, BrokenFile):
+            _LOG.warning("%s; left out", read)
+            broken += 1
+        elif read[1] in keys:
+            _LOG.warning("%s: the same picture as %s; left out", path, keys[read[1]])
+        else:
+            pixels.append(read[0])
+            keys[read[1]] = str(path)
     if len(pixels) < 2:
-        raise InputError(
-            f"{folder}: expected at least 2 different pictures, got {len(pixels)} ({broken} cannot be read)"
-        )
+        raise UsageError(f"{folder}: expected 2 different pictures or more, got {len(pixels)} ({broken} unreadable)")
     stack = np.stack(pixels)
     return Pile(folder.name, _digest(list(keys)), side, len(stack), stack.__getitem__), keys
 
 
 def _lazy(folder: Path, paths: list[Path], side: int) -> Pile:
-    """Too many for memory: known by name and length, decoded when wanted."""
     known = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in paths]
     warned: set[Path] = set()
 
@@ -153,11 +158,11 @@ def _lazy(folder: Path, paths: list[Path], side: int) -> Pile:
             path = paths[(number + step) % len(paths)]
             try:
                 return _read(path, side)[0]
-            except InputError as error:  # the next picture takes its place, the same one every time
+            except BrokenFile as error:  # the next picture takes its place, the same one every time
                 if path not in warned:
                     _LOG.warning("%s; the picture after it is taken instead", error)
                 warned.add(path)
-        raise InputError(f"{folder}: none of its {len(paths)} pictures can be read")
+        raise UsageError(f"{folder}: none of its {len(paths)} pictures can be read")
 
     return Pile(folder.name, _digest(known), side, len(paths), read)
 
@@ -172,7 +177,6 @@ def _digest(lines: list[str]) -> str:
 
 
 def _held_out(pile: Pile, seed: int, number: int) -> tuple[Pile, Pile]:
-    """A pile as what is trained on and what is not: a random tenth, 64 at most, one at least."""
     count = min(HELD_OUT_MOST, max(1, len(pile) // HELD_OUT_PART))
     order = shared_rng(seed, number).permutation(len(pile))
     unseen, seen = np.sort(order[:count]).tolist(), np.sort(order[count:]).tolist()

@@ -1,102 +1,177 @@
-"""Reading the project's YAML documents strictly: each key once, nothing unknown to the schema.
+"""Reading the project's YAML files into dataclasses, which pydantic checks. An error names the file, the line, the place,
+what was expected and what came: `table2_1.yaml, line 12: row 'ours', reported.map: expected ..., got 79.3`."""
 
-PyYAML keeps the last of two equal keys without a word, and a jsonschema error prints the whole document. Here
-both become a `UsageError` of one line that names the file, the place, what was expected and what came.
-"""
-
-import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-import jsonschema
-import yaml
-from referencing import Registry, Resource
+from pydantic import (
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .errors import UsageError
+from efficiency_core.errors import UsageError
+from efficiency_core.settings import nearest, short
+from efficiency_core.yaml_file import read_yaml
+
+T = TypeVar("T")
+Step = str | int
 
 
-def load_document(path: Path, schema: str) -> dict[str, Any]:
-    """Read the YAML file `path` and check it against the package's `schemas/{schema}.schema.json`.
+@dataclass(frozen=True)
+class Expected:
+    """Annotation of a type: what belongs there, in words, for errors and for the JSON schema."""
 
-    Raises:
-        UsageError: the file cannot be read, is no YAML, gives a key twice, or does not fit the schema.
-    """
+    what: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "description": self.what}
+
+    def _check(self, value: Any, inner: Callable[[Any], Any]) -> Any:
+        try:
+            return inner(value)
+        except ValidationError as error:
+            if any(part["loc"] for part in error.errors()):  # something inside of it is wrong, and says so itself
+                raise
+            text = f"expected {self.what}, got {short(value)}"
+            raise PydanticCustomError("expected", "{text}", {"text": text}) from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Base of the dataclasses that mappings of a file are read into. Fields marked `Added` are not in the file."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, values: Any) -> Any:
+        known = _keys(cls)  # type: ignore[arg-type]
+        if not isinstance(values, Mapping):
+            text = f"expected a mapping with the keys {', '.join(known)}, got {short(values)}"
+            raise PydanticCustomError("expected", "{text}", {"text": text})
+        for key in values:
+            if key not in known:
+                meant = nearest(str(key), known)
+                advice = f"did you mean {meant!r}?" if meant else f"there are {', '.join(known)}"
+                text = f"unknown key {key!r}; {advice}"
+                raise PydanticCustomError("expected", "{text}", {"text": text, "key": key})
+        return values
+
+
+Added = SkipJsonSchema()
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), Expected("a snake_case name")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Expected("text")]
+Flag = Annotated[bool, Strict(), Expected("true or false")]
+Whole = Annotated[int, Strict(), Expected("a whole number")]
+Settings = Annotated[Mapping[str, Any], Expected("settings as NAME: VALUE")]
+"""Settings of an experiment, nested as its dataclasses are."""
+DataChoice = Annotated[
+    Mapping[str, Annotated[str, Expected("the name of a data set")]],
+    Expected("DATA SET OF THE EXPERIMENT: DATA SET TO READ IN ITS PLACE"),
+]
+Number = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+$"), Expected('the number in the thesis in quotes, such as "2.4"')
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The plain content of a file, and where its entries stand."""
+
+    content: Any
+    where: Callable[[str], str]
+    """From the dotted name of an entry to what opens a message about it: file and line."""
+
+    def opening(self, steps: Sequence[Step], name: str = "") -> str:
+        """What opens a message: file, line and place of the entry at `steps`, the line being that of `name` inside it."""
+        known = _known_steps(self.content, steps)
+        line = self.where(".".join(map(str, [*known, name] if name else known)))
+        place = _place(self.content, known)
+        return f"{line}: {place}" if place else line
+
+    def error(self, steps: Sequence[Step], text: str, name: str = "") -> UsageError:
+        """The error that says `text` about the entry at `steps`, or about `name` inside it."""
+        return UsageError(f"{self.opening(steps, name)}: {text}")
+
+    def settings(self, *steps: Step) -> Callable[[str], str]:
+        """For `efficiency_core.settings`: opens messages about single settings of those at `steps`."""
+        return lambda name: self.opening(steps, name)
+
+
+def load_document(path: Path, kind: type[T]) -> tuple[T, Source]:
+    """Read the YAML file `path` as a `kind`; a `UsageError` if it is no YAML, gives a key twice, or does not fit."""
+    content, where = read_yaml(path)
+    source = Source(content, where)
+    return check_document(kind, source), source
+
+
+def check_document(kind: type[T], source: Source) -> T:
+    """The content of `source` as a `kind`; a `UsageError` says what does not fit."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: expected UTF-8 text ({error.reason} at byte {error.start})") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}, line {line}: {error.problem}") from error
-    check_document(document, _schema(f"{schema}.schema.json"), str(path))
-    assert isinstance(document, dict)  # every schema's root is an object
-    return document
-
-
-def check_document(document: object, schema: Mapping[str, Any], where: str) -> None:
-    """Check `document` against a JSON schema (draft 2020-12); `where` opens the message of the `UsageError`.
-
-    A leaf of the schema says in its `description` what is expected there ('a quoted number such as "87.2"'). A schema
-    may refer to parts of the package's others by their file name.
-    """
-    registry: Registry[Any] = Registry(retrieve=lambda uri: Resource.from_contents(_schema(uri)))  # type: ignore[call-arg]
-    validator = jsonschema.Draft202012Validator(schema, registry=registry)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if error is not None:
-        place = _place(document, list(error.absolute_path))
-        raise UsageError(f"{where}: {place + ': ' if place else ''}{_complaint(error)}")
+        found: T = adapter(kind).validate_python(source.content)  # type: ignore[arg-type]
+        return found
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        steps = first["loc"]
+        if first["type"] == "missing":
+            raise source.error(steps[:-1], f"the key {steps[-1]!r} is missing") from None
+        context = first.get("ctx", {})
+        raise source.error(steps, context.get("text", first["msg"]), context.get("key", "")) from None
 
 
 @cache
-def _schema(file: str) -> Any:
-    """One of the package's schemas."""
-    return json.loads(resources.files(__package__).joinpath("schemas", file).read_text(encoding="utf-8"))
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a mapping with the same key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: what is written here goes over it
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                problem = f"key {key!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+@cache
+def _keys(kind: Any) -> tuple[str, ...]:
+    hints = get_type_hints(kind, include_extras=True)
+    keys = []
+    for field in fields(kind):
+        marks = getattr(hints[field.name], "__metadata__", ())
+        if Added not in marks:
+            keys.append(next((mark.alias for mark in marks if isinstance(mark, FieldInfo) and mark.alias), field.name))
+    return tuple(keys)
 
 
-def _place(document: Any, path: list[str | int]) -> str:
+def _known_steps(content: Any, steps: Sequence[Step]) -> list[Step]:
+    """The steps that lead somewhere; pydantic also counts what is no place in the file, such as the choice of a union."""
+    known: list[Step] = []
+    for step in steps:
+        entries = dict(enumerate(content)) if isinstance(content, list) else content
+        if isinstance(entries, Mapping) and step in entries:
+            content = entries[step]
+            known.append(step)
+    return known
+
+
+def _place(content: Any, steps: Sequence[Step]) -> str:
     """`rows, 3, reported, map` as "row 'ours', reported.map": an item with an id is known by it."""
     parts: list[str] = []
     dotted = ""
-    for step in path:
-        document = document[step]
+    for step in steps:
+        content = content[step]
         if isinstance(step, str):
             dotted += f".{step}" if dotted else step
-        elif isinstance(document, dict) and isinstance(document.get("id"), str):
-            parts.append(f"{dotted if dotted == 'series' else dotted.removesuffix('s')} {document['id']!r}")
+        elif isinstance(content, Mapping) and isinstance(content.get("id"), str):
+            parts.append(f"{dotted if dotted == 'series' else dotted.removesuffix('s')} {content['id']!r}")
             dotted = ""
         else:
             dotted += f"[{step}]"
     return ", ".join([*parts, dotted] if dotted else parts)
-
-
-def _complaint(error: jsonschema.ValidationError) -> str:
-    schema: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = sorted(schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        return f"unknown key {unknown!r}; expected one of {', '.join(known)}"
-    if error.validator == "required" and isinstance(error.instance, dict):
-        return f"the key {next(key for key in schema['required'] if key not in error.instance)!r} is missing"
-    expected = schema.get("description") or schema.get("type") or error.message
-    return f"expected {expected}, got {error.instance!r}"

@@ -1,165 +1,130 @@
-"""Top-1 and top-5 of a network on a set of videos, one clip each, and what it confuses."""
-
-from __future__ import annotations
+"""Top-1 and top-5 of a network on a set of videos, one clip per video, and its confusion matrix."""
 
 import logging
-import sys
-import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
-from tqdm import tqdm
 
-from full_video.clips import Clips
-from full_video.errors import BrokenVideo, UsageError, WorkError
-from full_video.inputs import InputConfig, Skipped, batches, check_precision
-from full_video.networks import VideoNetwork
-from full_video.video_sets import VideoSet
+from efficiency_core.command import reporting
+from efficiency_core.errors import BrokenFile, UsageError, WorkError
+from efficiency_core.loop import Accelerator, LoopConfig, Precision, map_tensors
+from efficiency_core.readers import read_ahead
+from full_video.data.batches import Skipped, batch_of
+from full_video.data.clip_config import ClipConfig
+from full_video.data.clips import Clips
+from full_video.data.video_set import VideoSet
+from full_video.networks.network import VideoNetwork
 
-__all__ = ["Answer", "Scores", "evaluate", "label_ranks"]
-
-_SECONDS_BETWEEN_LINES = 30.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says about one video."""
+    """Answer of the network for one video."""
 
     name: str
-    """Which video, as its set names it."""
+    """Name of the video in its set."""
     label: int
     """Its class."""
     predicted: int
-    """The class with the highest score."""
+    """Class with the highest logit."""
     rank: int
-    """Place of the video's class among the network's scores, from 0."""
+    """Rank of the video's class among the logits, from 0."""
     probability: float
-    """Softmax of the highest score."""
+    """Softmax of the highest logit."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Figures of one network on one set of videos, in [0, 1]. Videos that cannot be read count nowhere."""
+class Evaluation:
+    """Results of one network on one set of videos, in [0, 1]. Videos that cannot be read are left out."""
 
     top1: float
-    """Share of the videos whose class has the highest score."""
+    """Share of the videos whose class has the highest logit."""
     top5: float
-    """Share of the videos whose class is among the five highest scores."""
+    """Share of the videos whose class is among the five highest logits."""
     per_class: tuple[float, ...]
     """Top-1 of the videos of every class; NaN for a class without videos."""
     confusion: Tensor
-    """int64 (classes, classes): videos by class (row) and predicted class (column)."""
+    """int64 (classes, classes): number of videos by class (row) and predicted class (column)."""
     videos: int
-    """Videos scored."""
+    """Number of videos evaluated."""
     answers: tuple[Answer, ...]
-    """Every video's, in the order of the set."""
+    """Answers for all videos, in the order of the set."""
     skipped: tuple[Skipped, ...]
     """Videos that could not be read."""
 
 
 def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
-    """Place of each label among its video's scores, from 0; of equal scores the lower class comes first.
-
-    Args:
-        logits: (V, classes).
-        labels: int64 (V,).
-
-    Returns:
-        int64 (V,).
-    """
+    """int64 (V,) rank of each of ``labels``, int64 (V,), among the logits (V, classes) of its video, from 0. Of equal
+    logits the lower class comes first."""
     own = logits.gather(1, labels[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
     return ((logits > own) | ((logits == own) & before)).sum(dim=1)
 
 
 @torch.no_grad()
-def evaluate(network: VideoNetwork, videos: VideoSet, config: InputConfig, device: str = "cpu") -> Scores:
-    """Score ``network`` on ``videos``: one clip a video, sampled and cropped by the rules for tests.
+def evaluate(
+    network: VideoNetwork, videos: VideoSet, clips: ClipConfig, device: str = "cpu", *, batch_size: int = 16,
+    chunk: int = 4, precision: Precision = "32-true", workers: int = 0,
+) -> Evaluation:  # fmt: skip
+    """Evaluate ``network`` on ``videos``: one clip per video, sampled and cropped by the rules for tests. Raises
+    UsageError if the network has other classes than the videos, there is no video, or the device lacks the precision;
+    WorkError if a logit is not finite, or no video can be read.
 
     Args:
-        network: the network; it is moved to ``device``.
-        videos: labelled videos.
-        config: sampling, sizes, batch, precision; a :class:`~full_video.training.TrainConfig` will do. ``memory`` has no
-            say: whatever can be streamed is, as it costs nothing where no gradient is wanted.
-        device: ``cpu`` or ``cuda``.
-
-    Raises:
-        UsageError: if the network has other classes than the videos, there is no video, or the device lacks the precision.
-        WorkError: if a score is not finite, or no video can be read.
-    """
-    names = videos.facts.class_names
+        network: it is moved to ``device``, ``cpu`` or ``cuda``. Its stem is streamed if it can be, with any ``network.memory``:
+            without gradients this costs nothing.
+        clips: what the network is shown of a video; a :class:`~full_video.train_config.TrainConfig` is one.
+        batch_size: videos at once.
+        chunk, precision, workers: as in :class:`~full_video.train_config.TrainConfig`."""
+    names = videos.info.class_names
     if len(names) != network.config.classes:
-        raise UsageError(f"{videos.facts.name} has {len(names)} classes, the network {network.config.classes}")
+        raise UsageError(f"{videos.info.name} has {len(names)} classes, the network {network.config.classes}")
     if len(videos) == 0:
-        raise UsageError(f"{videos.facts.name} has no videos to evaluate on")
-    check_precision(config.precision, device)
-    clips = Clips(
-        videos,
-        sampling=config.sampling,
-        augmentation=config.augmentation,
-        seed=0,
-        training=False,
-        max_frames=config.max_frames,
-    )
-    order = [
-        [(video, 0) for video in range(first, min(first + config.batch_size, len(videos)))]
-        for first in range(0, len(videos), config.batch_size)
-    ]
-    fabric = Fabric(accelerator=device, devices=1, precision=config.precision)  # type: ignore[arg-type]
-    was = network.training, network.memory, network.chunk
-    # Without gradients the streamed form costs nothing and holds a chunk of the stem's maps instead of all of them.
-    streams = network.config.streams
-    wrapped = fabric.setup_module(network)
+        raise UsageError(f"{videos.info.name} has no videos to evaluate on")
+    accelerator = Accelerator(device, LoopConfig(precision=precision))
+    tests = Clips(videos, clips)
+    order = [[(video, 0) for video in part.tolist()] for part in torch.arange(len(videos)).split(batch_size)]
+    network.to(accelerator.device)
     answers: list[Answer] = []
-    broken: list[BrokenVideo] = []
-    said = time.perf_counter()
-    try:
-        network.eval()
-        network.memory, network.chunk = "streamed" if streams else "plain", config.chunk
-        loaded = batches(clips, order, config.workers, pin=device == "cuda")
-        for batch in tqdm(
-            loaded, total=len(order), unit="batch", desc="evaluate", disable=not sys.stderr.isatty(), leave=False
-        ):
+    broken: list[BrokenFile] = []
+    pin = (lambda batch: map_tensors(Tensor.pin_memory, batch)) if device == "cuda" else None
+    batches = read_ahead(lambda part: batch_of(tests, part), order, workers, processes=True, after=pin)
+    showing = reporting(len(videos), "video", "evaluating")
+    with network.testing(chunk), closing(batches), showing as advance:  # type: ignore[type-var]
+        for batch in batches:
+            advance(len(batch.videos) + len(batch.broken))
             broken += batch.broken
-            if not sys.stderr.isatty() and time.perf_counter() - said > _SECONDS_BETWEEN_LINES:
-                said = time.perf_counter()
-                _log.info("evaluated %d of %d videos", len(answers), len(videos))
             if len(batch.labels) == 0:
                 continue
-            frames = batch.frames if streams else batch.frames.to(fabric.device)
-            logits = wrapped(frames, batch.lengths).float().cpu()
-            answers += _answers(logits, batch.labels, [videos.name(i) for i in batch.indices])
-    finally:
-        network.train(was[0])
-        network.memory, network.chunk = was[1:]
+            frames = batch.frames if network.config.streams else batch.frames.to(accelerator.device)
+            logits = accelerator.forward(network, frames, batch.lengths).cpu()
+            answers += _answers(logits, batch.labels, [videos.name(video) for video in batch.videos])
     for error in broken:
         _log.warning("skipping %s", error)
     if not answers:
         raise WorkError(f"none of the {len(videos)} videos can be read; the first: {broken[0]}")
-    return _scores(answers, broken, len(names))
+    return _summary(answers, broken, len(names))
 
 
 def _answers(logits: Tensor, labels: Tensor, names: list[str]) -> list[Answer]:
     for name, finite in zip(names, logits.isfinite().all(dim=1).tolist(), strict=True):
         if not finite:
-            raise WorkError(
-                f"{name}: the network's scores are not finite; its weights are damaged or its training failed"
-            )
+            raise WorkError(f"{name}: the network's logits are not finite: damaged weights or a failed training")
     predicted, ranks = logits.argmax(dim=1), label_ranks(logits, labels)
     highest = logits.softmax(dim=1).amax(dim=1)
     columns = (labels.tolist(), predicted.tolist(), ranks.tolist(), highest.tolist())
     return [Answer(*row) for row in zip(names, *columns, strict=True)]
 
 
-def _scores(answers: list[Answer], broken: list[BrokenVideo], classes: int) -> Scores:
+def _summary(answers: list[Answer], broken: list[BrokenFile], classes: int) -> Evaluation:
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
     for answer in answers:
         confusion[answer.label, answer.predicted] += 1
     right, total = confusion.diagonal().double(), confusion.sum(dim=1)
-    return Scores(
+    return Evaluation(
         top1=int(confusion.trace()) / len(answers),
         top5=sum(answer.rank < 5 for answer in answers) / len(answers),
         per_class=tuple((right / total).tolist()),

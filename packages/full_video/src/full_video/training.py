@@ -1,333 +1,214 @@
-"""Training a network: one loop, resumable at any moment, the same bytes every time on the CPU."""
+"""Training a network: its batches, its step, and what a training leaves."""
 
-from __future__ import annotations
-
-import json
 import logging
 import math
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW, Optimizer
-from tqdm import tqdm
 
-from full_video.checkpoint import read_tensors, save_network, write_tensors
-from full_video.clips import Clips
-from full_video.errors import BrokenVideo, UsageError, WorkError
-from full_video.inputs import Batch, InputConfig, Skipped, batches, check_precision
-from full_video.networks import NetworkConfig, VideoNetwork, build_network
-from full_video.video_sets import VideoSet
+from efficiency_core.devices import convolution_layout
+from efficiency_core.errors import UsageError, WorkError, checking
+from efficiency_core.loop import Accelerator, Task, epoch_order, rate_at, recipe, run
+from efficiency_core.settings import to_json
+from full_video.checkpoint import NETWORK, save_network, starting_network
+from full_video.data.augmentation import check_horizontal
+from full_video.data.batches import Batch, Skipped, batch_of
+from full_video.data.clips import Clips
+from full_video.data.video_set import VideoSet, with_classes
+from full_video.evaluation import evaluate
+from full_video.networks.config import NetworkConfig
+from full_video.networks.network import VideoNetwork
+from full_video.train_config import TrainConfig
 
-__all__ = ["TrainConfig", "Trained", "batch_order", "learning_rate_at", "train"]
-
-_FORMAT = "full_video.training/1"
-_SCHEDULES = ("step", "cosine")
-_OPTIMIZERS = ("sgd", "adamw")
-_SECONDS_BETWEEN_LINES = 30.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainConfig(InputConfig):
-    """Recipe of a training run. The defaults are TSM's for Something-Something, for batches of 16 instead of 64."""
-
-    epochs: int = 50
-    """Passes over the videos."""
-    optimizer: str = "sgd"
-    """``sgd`` (with momentum; TSM and the thesis) or ``adamw``, with which networks from scratch leave chance far sooner."""
-    learning_rate: float = 0.0025
-    """Learning rate after warm-up."""
-    momentum: float = 0.9
-    """Momentum of SGD; AdamW has its own (0.9 and 0.999)."""
-    weight_decay: float = 5e-4
-    """L2 penalty of SGD on every parameter; of AdamW the decoupled decay, on weights alone, not on offsets and norms."""
-    warmup: int = 0
-    """Steps over which the learning rate rises linearly from zero."""
-    schedule: str = "step"
-    """How the learning rate falls: ``step``, to a tenth at each milestone, or ``cosine``, half a wave down to zero."""
-    milestones: tuple[int, ...] = (20, 40)
-    """Epochs after which ``step`` divides by ten."""
-    clip_norm: float = 20.0
-    """Gradients are scaled down to this norm."""
-    seed: int = 0
-    """Seed of the initial weights, of the order of the videos, of their sampling and augmentation, and of dropout."""
-    checkpoint_every: int = 100
-    """Steps between checkpoints; there is one after the last step too. Changes no number."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, known in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        if list(self.milestones) != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
-            raise ValueError(f"milestones must be rising epochs from 1 on, got {self.milestones}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("momentum", "weight_decay", "warmup", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        for name in ("epochs", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
 class Trained:
-    """What a finished training leaves."""
+    """Result of a finished training."""
 
     network: VideoNetwork
     """The trained network, in eval mode."""
     losses: tuple[float, ...]
     """Mean cross-entropy of the videos of every epoch, in training mode."""
     seconds_per_epoch: float
-    """Wall time of an epoch, waiting for videos included, checkpoints and ``after_epoch`` not."""
+    """Wall time of an epoch with the wait for videos, without checkpoints, validations and ``after_epoch``."""
     skipped: tuple[Skipped, ...]
     """Videos that could not be read and were left out."""
+    best: tuple[int, float] | None
+    """Steps and top-1 of the best network on the validation set; None without one."""
 
     @property
     def loss(self) -> float:
-        """The last epoch's."""
+        """Loss of the last epoch."""
         return self.losses[-1]
 
 
-def batch_order(videos: int, batch: int, seed: int, first: int, last: int) -> Iterator[list[tuple[int, int]]]:
-    """(video, epoch) of the batches of the steps ``first`` to ``last`` - 1: a pure function, so that a resumed run needs
-    no state.
-
-    Videos come in a new random order every epoch; the last batch of an epoch may be smaller than the others.
-    """
-    steps = math.ceil(videos / batch)
-    for step in range(first, last):
-        epoch, place = divmod(step, steps)
-        order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, epoch))).permutation(videos)
-        yield [(int(video), epoch) for video in order[place * batch : (place + 1) * batch]]
-
-
-def learning_rate_at(step: int, steps: int, config: TrainConfig) -> float:
-    """Linear warm-up; beside it a tenth at each milestone (``step``), or half a cosine wave (``cosine``).
-
-    Args:
-        step: from 0.
-        steps: steps of an epoch.
-        config: the recipe.
-    """
-    rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup, 1))
-    if config.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * step / (steps * config.epochs)))
-    return rate * 0.1 ** sum(step // steps >= milestone for milestone in config.milestones)
-
-
 def train(
-    videos: VideoSet,
-    network: NetworkConfig,
-    config: TrainConfig,
-    folder: str | Path,
-    device: str = "cpu",
-    weights: str | None = None,
-    *,
+    videos: VideoSet, network: NetworkConfig, config: TrainConfig, folder: str | Path, device: str = "cpu",
+    weights: str | None = None, *, validation: VideoSet | None = None, balanced: bool = False,
     after_epoch: Callable[[int, VideoNetwork], None] | None = None,
-) -> Trained:
-    """Train a network, or go on with the training that ``folder`` holds.
+) -> Trained:  # fmt: skip
+    """Train a network, or continue the training that ``folder`` holds (:func:`efficiency_core.loop.runner.run`).
 
-    ``folder/training.pt`` is written every ``checkpoint_every`` steps and ``folder/network.pt`` at the end. The same
-    call on a folder whose run was stopped at any moment continues from its last checkpoint and ends with the same
-    weights as an uninterrupted run (bit-equal on the CPU with the same number of threads, whatever the workers).
-
-    A video that cannot be read is left out of its batch, named in the log once, and counted in the result.
+    The network is written to ``folder/network.safetensors`` at the end. A video that cannot be read is left out of its
+    batch, named in the log once, and counted in the result. Raises UsageError if ``folder`` holds a run with other
+    settings or other data, if the data does not fit the network or ``flip``, or if the network cannot be built or trained
+    as asked; WorkError if the loss or the gradient is not finite, a file cannot be written (the last checkpoint stays), or no
+    video of an epoch can be read.
 
     Args:
-        videos: the training videos.
-        network: the model.
-        config: the recipe.
-        folder: where checkpoints go.
-        device: ``cpu`` or ``cuda``.
-        weights: where the network starts, as :func:`~full_video.networks.build_network` takes it; None is random.
-        after_epoch: called with 0 and the untrained network (eval mode), and with e after e epochs. A run that is killed
-            and continued calls it again for the epochs since its last checkpoint; none is left out.
-
-    Raises:
-        UsageError: if ``folder`` holds a run with other settings or other data, if the data does not fit the network,
-            or if the network cannot be built or trained as asked.
-        WorkError: if the loss or the gradient is not finite, a checkpoint cannot be written (the last one stays), or no
-            video of an epoch can be read.
-    """
-    folder = Path(folder)
-    _check_fit(videos, network, folder)
-    check_precision(config.precision, device)
-    fingerprint = _fingerprint(videos, network, config, weights)
-    clips = Clips(
-        videos,
-        sampling=config.sampling,
-        augmentation=config.augmentation,
-        seed=config.seed,
-        training=True,
-        max_frames=config.max_frames,
-    )
-    fabric = Fabric(accelerator=device, devices=1, precision=config.precision)  # type: ignore[arg-type]
-    steps = math.ceil(len(videos) / config.batch_size)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else []):
-        torch.manual_seed(_torch_seed(config.seed, 0))
-        model = build_network(network, weights)
-        if device == "cpu" or config.precision != "32-true":  # where convolutions are faster so: up to a tenth on a CPU
-            model = model.to(memory_format=torch.channels_last)
-        model.memory, model.chunk = config.memory, config.chunk  # type: ignore[assignment]
-        run = _Run(fabric, model, config, folder / "training.pt", fingerprint)
-        run.resume()
-        if after_epoch is not None and run.step == 0:
-            after_epoch(0, model.eval())
-        order = batch_order(len(videos), config.batch_size, config.seed, run.step, steps * config.epochs)
-        bar = tqdm(
-            total=steps * config.epochs, initial=run.step, unit="step", disable=not sys.stderr.isatty(), leave=False
-        )
-        said = started = time.perf_counter()
-        with bar:
-            for batch in batches(clips, order, config.workers, pin=device == "cuda"):
-                model.train()
-                run.take(batch, learning_rate_at(run.step, steps, config))
-                run.seconds += time.perf_counter() - started
-                bar.update()
-                ended = run.step % steps == 0
-                if ended:
-                    run.check_epoch(steps, len(videos))
-                if ended and after_epoch is not None:
-                    after_epoch(run.step // steps, model.eval())
-                if run.step % config.checkpoint_every == 0 or run.step == steps * config.epochs:
-                    run.write()
-                if ended or time.perf_counter() - said > _SECONDS_BETWEEN_LINES:
-                    said = time.perf_counter()
-                    run.log(steps)
-                started = time.perf_counter()
-        save_network(folder / "network.pt", model, videos.facts.class_names, config)
-    losses = tuple(run.epoch_loss(epoch, steps) for epoch in range(config.epochs))
-    skipped = tuple(Skipped(name, why, times) for name, (why, times) in sorted(run.skipped.items()))
+        network: with ``classes`` 0 it gets those of the videos.
+        weights: start of the network: None is random; torchvision's name of ImageNet weights; a file that ``torch.save``
+            wrote in torchvision's or TSM's names; or a network file of an earlier training.
+        validation: videos of these classes or some of them, whose top-1 decides the best network, which is kept in
+            ``folder/best.safetensors``.
+        balanced: whether every class counts the same in the loss, whatever its number of videos; otherwise every video does.
+        after_epoch: called with 0 and the untrained network (eval mode), and with e after e epochs. A continued training
+            calls it again for the epochs since its last checkpoint."""
+    network = _fitting(network, videos)
+    if config.augmentation.flip == "horizontal":
+        check_horizontal(videos.info.class_names)
+    if validation is not None:
+        names = (videos.info.name, f"{validation.info.name} (validation)")
+        validation = with_classes(validation, videos.info.class_names, *names)
+        _fitting(network, validation)
+    with Accelerator(device, config) as accelerator:
+        accelerator.seed(config.seed, 0)
+        model = starting_network(network, weights)
+        task = _Recognition(accelerator, model, videos, config, validation, after_epoch, balanced)
+        info = videos.info
+        fingerprint = {
+            "network": to_json(network),
+            "training": recipe(config, "epochs") | ({"balanced": True} if balanced else {}),
+            "weights": weights,
+            "data": [info.name, info.content_digest, list(info.class_names), len(videos)],
+        }
+        result = run(task, config, folder, fingerprint)
+        skipped = task.all_skipped()
+        if accelerator.main:
+            save_network(Path(folder) / NETWORK, model, info.class_names, config.clips)
     if skipped:
         _log.warning("%d of %d videos could not be read and were skipped", len(skipped), len(videos))
-    return Trained(model.eval(), losses, run.seconds / config.epochs, skipped)
+    losses = tuple(loss for (loss,) in result.epochs)
+    return Trained(model.eval(), losses, result.seconds / config.epochs, tuple(skipped), result.best)
 
 
-class _Run:
-    """The state of a training: what a checkpoint holds, and one step of it."""
+class _Recognition(Task[Batch]):
+    """A step is the cross-entropy of a batch of videos of any length."""
 
-    def __init__(self, fabric: Fabric, model: VideoNetwork, config: TrainConfig, path: Path, fingerprint: str) -> None:
-        self.model = model
-        self.wrapped, self.optimizer = fabric.setup(model, _optimizer(model, config))
-        self.step = 0
-        self.seconds = 0.0
-        self.history: list[tuple[float, int]] = []  # of each step: mean loss, videos
-        self.skipped: dict[str, tuple[str, int]] = {}
-        self._fabric, self._config, self._path, self._fingerprint = fabric, config, path, fingerprint
+    name = "full_video"
+    reading = "processes"
+    loss_names = ("loss",)
 
-    def take(self, batch: Batch, rate: float) -> None:
-        """One step of gradient descent; none where no video of the batch could be read."""
-        for error in batch.broken:
-            self._skip(error)
-        loss = self._learn(batch, rate) if len(batch.labels) else 0.0
-        self.history.append((loss, len(batch.labels)))
-        self.step += 1
+    def __init__(
+        self, accelerator: Accelerator, model: VideoNetwork, videos: VideoSet, config: TrainConfig,
+        validation: VideoSet | None, after_epoch: Callable[[int, VideoNetwork], None] | None,
+        balanced: bool,
+    ) -> None:  # fmt: skip
+        self.accelerator, self._config = accelerator, config
+        self._validation, self._after_epoch = validation, after_epoch
+        self._clips = Clips(videos, config, config.seed, training=True)
+        self._weights = video_weights(videos).to(accelerator.device) if balanced else None
+        self.validation = None if validation is None else "top1"
+        self.clip_norm, self.batch_size = config.clip_norm, config.batch_size
+        self.epoch_steps = math.ceil(len(videos) / config.batch_size)
+        self.total = self.epoch_steps * config.epochs
+        model.memory, model.chunk = config.memory, config.chunk
+        with checking():
+            model.train().check_memory()
+        # Convolutions are faster so: by up to a tenth on a CPU.
+        if accelerator.device.type == "cpu" or config.precision != "32-true":
+            model = model.to(memory_format=convolution_layout(model, accelerator.device.type))
+        self.model: VideoNetwork = model.to(accelerator.device)
+        self.optimizers = (_optimizer(model, config),)
+        self._skipped: dict[str, Skipped] = {}
 
-    def _skip(self, error: BrokenVideo) -> None:
-        why, times = self.skipped.get(error.name, (error.why, 0))
-        if not times:
-            _log.warning("skipping %s: %s", error.name, why)
-        self.skipped[error.name] = (why, times + 1)
+    def batch(self, step: int) -> Batch:
+        epoch, place = divmod(step, self.epoch_steps)
+        order = epoch_order(len(self._clips), self._config.seed, epoch)
+        videos = order[place * self.batch_size : (place + 1) * self.batch_size].tolist()
+        return batch_of(self._clips, [(video, epoch) for video in self.accelerator.part(videos)])
 
-    def _learn(self, batch: Batch, rate: float) -> float:
-        device, config = self._fabric.device, self._config
-        torch.manual_seed(_torch_seed(config.seed, self.step + 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def rate(self, step: int, total: int) -> float:
+        config = self._config
+        drops = [epoch * self.epoch_steps for epoch in config.milestones]
+        return rate_at(step, total, config.learning_rate, warmup=config.warmup, schedule=config.schedule, drops=drops)
+
+    def weight(self, batch: Batch) -> float:
+        return len(batch.labels)
+
+    def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        device = self.accelerator.device
+        if not len(batch.labels):  # other devices have videos, and batch norm is over all of them
+            frames = torch.zeros(0, 1, 3, 32, 32, device=device)
+            return {"loss": self.accelerator.forward(self.model, frames).sum()}
         # A streamed stem fetches the frames itself, chunk by chunk, so that they need not fit on the device.
-        frames = batch.frames if config.memory == "streamed" else batch.frames.to(device, non_blocking=True)
-        self.optimizer.zero_grad(set_to_none=True)
-        logits: Tensor = self.wrapped(frames, batch.lengths)
-        loss = cross_entropy(logits.float(), batch.labels.to(device, non_blocking=True))
-        if not torch.isfinite(loss):
-            raise self._not_finite("loss", loss.item())
-        self._fabric.backward(loss)
-        norm = self._fabric.clip_gradients(
-            self.wrapped, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
-        )
-        # With float16 an overflow is part of the method: the scaler leaves the step out and scales less.
-        if config.precision != "16-mixed" and norm is not None and not torch.isfinite(norm):
-            raise self._not_finite("gradient", norm.item())
-        self.optimizer.step()
-        return loss.item()
+        frames = batch.frames if self._config.memory == "streamed" else batch.frames.to(device, non_blocking=True)
+        logits = self.accelerator.forward(self.model, frames, batch.lengths)
+        labels = batch.labels.to(device, non_blocking=True)
+        if self._weights is None:
+            return {"loss": cross_entropy(logits, labels)}
+        return {"loss": (cross_entropy(logits, labels, reduction="none") * self._weights[list(batch.videos)]).mean()}
 
-    def _not_finite(self, what: str, value: float) -> WorkError:
-        kept = f"the checkpoint {self._path} is from before" if self._path.exists() else "no checkpoint yet"
-        return WorkError(
-            f"{what} is not finite at step {self.step} ({value}); {kept}. "
-            "A lower learning_rate or a longer warmup usually mends it"
-        )
+    def arrived(self, batch: Batch, step: int) -> None:
+        for error in batch.broken:
+            known = self._skipped.get(error.name)
+            if known is None:
+                _log.warning("skipping %s: %s", error.name, error.why)
+            self._skipped[error.name] = Skipped(error.name, error.why, 1 + (known.times if known else 0))
 
-    def epoch_loss(self, epoch: int, steps: int) -> float:
-        """Mean loss over the videos of an epoch, as far as it went; NaN where none could be read."""
-        rows = self.history[epoch * steps : (epoch + 1) * steps]
-        videos = sum(videos for _, videos in rows)
-        return sum(loss * videos for loss, videos in rows) / videos if videos else math.nan
+    def all_skipped(self) -> list[Skipped]:
+        """The videos that any device could not read, by name; every process calls this."""
+        found: dict[str, Skipped] = {}
+        for one in [one for process in self.accelerator.everyone(self._skipped) for one in process.values()]:
+            found[one.name] = replace(one, times=one.times + (found[one.name].times if one.name in found else 0))
+        return [found[name] for name in sorted(found)]
 
-    def check_epoch(self, steps: int, videos: int) -> None:
-        if not any(count for _, count in self.history[-steps:]):
-            name, (why, _) = min(self.skipped.items())
-            raise WorkError(f"none of the {videos} videos can be read; the first: {name}: {why}")
+    def end_epoch(self, epoch: int, losses: list[float]) -> bool:
+        if math.isnan(losses[0]):
+            first = self.all_skipped()[0]
+            raise WorkError(f"none of the {len(self._clips)} videos can be read; the first: {first.name}: {first.why}")
+        return False
 
-    def log(self, steps: int) -> None:
-        total = steps * self._config.epochs
-        epoch = (self.step - 1) // steps
-        remaining = math.ceil((total - self.step) * self.seconds / self.step)
-        _log.info(
-            "epoch %d/%d  step %d/%d  loss %.4f  (%.2f s/step, %d s left)",
-            epoch + 1, self._config.epochs, self.step, total, self.epoch_loss(epoch, steps), self.seconds / self.step,
-            remaining,
+    def after_epoch(self, epochs: int) -> None:
+        if self._after_epoch is not None:
+            self._after_epoch(epochs, self.model.eval())
+
+    def validate(self) -> float:
+        assert self._validation is not None
+        config = self._config
+        found = evaluate(
+            self.model, self._validation, config, self.accelerator.device.type, batch_size=config.batch_size,
+            chunk=config.chunk, precision=config.precision, workers=config.workers,
         )  # fmt: skip
+        return found.top1
 
-    def write(self) -> None:
-        """Write a checkpoint."""
-        content = {
-            "format": _FORMAT,
-            "fingerprint": self._fingerprint,
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": torch.tensor(self.history, dtype=torch.float64),
-            "skipped": [[name, why, times] for name, (why, times) in self.skipped.items()],
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self._fabric.strategy.precision.state_dict(),
-        }
-        write_tensors(self._path, content)
+    def save(self, path: Path) -> None:
+        save_network(path, self.model, self._clips.videos.info.class_names, self._config.clips)
 
-    def resume(self) -> None:
-        """Take over the checkpoint, if there is one."""
-        if not self._path.exists():
-            return
-        content = read_tensors(self._path, _FORMAT)
-        if content["fingerprint"] != self._fingerprint:
-            raise UsageError(
-                f"{self._path}: belongs to a run with other settings "
-                f"({_differences(content['fingerprint'], self._fingerprint)}); choose another folder or delete it"
-            )
-        self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        # A fused step pairs numbers by their place in memory, and weights on another device may have lain in another order.
-        for parameter, state in self.optimizer.state.items():
-            for name, value in state.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    state[name] = torch.empty_like(parameter).copy_(value)
-        self._fabric.strategy.precision.load_state_dict(content["precision"])
-        self.step, self.seconds = int(content["step"]), float(content["seconds"])
-        self.history = [(loss, int(videos)) for loss, videos in content["history"].tolist()]
-        self.skipped = {name: (why, times) for name, why, times in content["skipped"]}
-        _log.info("continuing from step %d of %s", self.step, self._path)
+    def state(self) -> dict[str, Any]:
+        skipped = [[one.name, one.why, one.times] for one in self.all_skipped()]
+        return super().state() | {"skipped": skipped}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        if self.accelerator.main:  # the other processes add theirs
+            self._skipped = {name: Skipped(name, why, times) for name, why, times in state["skipped"]}
+
+
+def video_weights(videos: VideoSet) -> Tensor:
+    """Weight of each video, (len(videos),), in a loss where every class counts the same: N / (classes * videos of its class),
+    whose mean is 1. A class without videos does not count; a mirrored video keeps the weight of its own class."""
+    labels = torch.tensor([videos.label(video) for video in range(len(videos))])
+    counts = labels.bincount()
+    return len(labels) / (counts.count_nonzero() * counts[labels])
 
 
 def _optimizer(model: VideoNetwork, config: TrainConfig) -> Optimizer:
@@ -343,43 +224,11 @@ def _optimizer(model: VideoNetwork, config: TrainConfig) -> Optimizer:
     return AdamW(groups, config.learning_rate, fused=fused)
 
 
-def _check_fit(videos: VideoSet, network: NetworkConfig, folder: Path) -> None:
+def _fitting(network: NetworkConfig, videos: VideoSet) -> NetworkConfig:
+    """``network`` with the classes of the videos; a ``UsageError`` if it has others, or there is no video."""
+    name, classes = videos.info.name, len(videos.info.class_names)
     if len(videos) == 0:
-        raise UsageError(f"{videos.facts.name} has no videos to train on")
-    classes = len(videos.facts.class_names)
-    if classes != network.classes:
-        raise UsageError(f"{videos.facts.name} has {classes} classes, the network is asked for {network.classes}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; checkpoints need a folder")
-
-
-def _torch_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence(seed, spawn_key=(1, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _fingerprint(videos: VideoSet, network: NetworkConfig, config: TrainConfig, weights: str | None) -> str:
-    recipe = asdict(config)
-    inputs = {part: recipe.pop(part) for part in ("sampling", "augmentation")}
-    for name in ("checkpoint_every", "workers"):  # may change from one start to the next: they change no number
-        del recipe[name]
-    facts = videos.facts
-    everything: dict[str, Any] = {
-        "network": asdict(network),
-        "train": recipe,
-        **inputs,
-        "weights": weights,
-        "data": [facts.name, facts.content_digest, list(facts.class_names), len(videos)],
-    }
-    return json.dumps(everything, sort_keys=True)
-
-
-def _differences(before: str, after: str) -> str:
-    was, now = json.loads(before), json.loads(after)
-    odd = []
-    for part, value in now.items():
-        old = was.get(part)
-        if isinstance(value, dict) and isinstance(old, dict):
-            odd += [f"{part}.{key}" for key in sorted(value | old) if value.get(key) != old.get(key)]
-        elif value != old:
-            odd.append(part)
-    return ", ".join(odd) or "another version"
+        raise UsageError(f"{name} has no videos to train on")
+    if network.classes not in (0, classes):
+        raise UsageError(f"{name} has {classes} classes, the network is asked for {network.classes}")
+    return replace(network, classes=classes)

@@ -1,85 +1,41 @@
-"""Training a detector: one loop, resumable at any moment, the same bytes every time on the CPU."""
+"""Training a detector: the :class:`~efficiency_core.loop.task.Task` of the one training loop."""
 
-from __future__ import annotations
-
-import json
+import hashlib
 import logging
-import math
-import sys
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
-from tqdm import tqdm
 
-from location_anticipation.checkpoint import read_tensors, save_detector, write_tensors
-from location_anticipation.data import Keyframes, collate
-from location_anticipation.detector import AnticipationRCNN, DetectorConfig, build_detector
-from location_anticipation.errors import UsageError, WorkError
-from location_anticipation.peers import KEY_BOX_METHODS, Clips, PeerConfig, build_peer
+from efficiency_core.devices import convolution_layout
+from efficiency_core.errors import UsageError, WorkError, checking
+from efficiency_core.loop import Accelerator, Task, epoch_order, map_tensors, rate_at, recipe, run, torch_seed
+from efficiency_core.network_file import read_state
+from location_anticipation.checkpoint import save_detector
+from location_anticipation.data.keyframes import Keyframes
+from location_anticipation.data.videos import Videos
+from location_anticipation.metrics.evaluation import evaluate, evaluate_method, keyframe_places
+from location_anticipation.model.config import DetectorConfig
+from location_anticipation.model.detector import AnticipationRCNN
+from location_anticipation.peers.build import build_peer, video_method
+from location_anticipation.peers.clips import Clips
+from location_anticipation.peers.config import CLIP_METHODS, PeerConfig
+from location_anticipation.shared_sampling import SharedSampling
+from location_anticipation.train_config import TrainConfig
 
-__all__ = ["TrainConfig", "TrainResult", "batch_indices", "learning_rate_at", "train"]
-
-_FORMAT = "location_anticipation.training/1"
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-_SCHEDULES = ("step", "cosine")
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Recipe of a training run."""
-
-    iterations: int = 1250
-    """Gradient steps."""
-    batch_size: int = 8
-    """Keyframes per step and device."""
-    learning_rate: float = 0.02
-    """Learning rate of SGD after warm-up."""
-    momentum: float = 0.9
-    """Momentum of SGD."""
-    weight_decay: float = 1e-4
-    """L2 penalty."""
-    warmup: int = 100
-    """Steps over which the learning rate rises linearly from zero."""
-    schedule: str = "step"
-    """How the learning rate falls: ``step``, divided by ten once (thesis), or ``cosine``, half a wave down to zero."""
-    decay_from: float = 2 / 3
-    """Share of the iterations after which ``step`` divides (80k of 120k in the thesis)."""
-    clip_norm: float = 10.0
-    """Gradients are scaled down to this norm."""
-    seed: int = 0
-    """Seed of the initial weights, of the order of the data and of proposal sampling."""
-    checkpoint_every: int = 100
-    """Steps between checkpoints."""
-    precision: str = "32-true"
-    """Fabric's precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``."""
-
-    def __post_init__(self) -> None:
-        if self.precision not in _PRECISIONS:
-            raise ValueError(f"precision must be one of {_PRECISIONS}, got {self.precision!r}")
-        if self.schedule not in _SCHEDULES:
-            raise ValueError(f"schedule must be one of {_SCHEDULES}, got {self.schedule!r}")
-        if not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}")
-        for name in ("momentum", "weight_decay", "warmup", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        for name in ("iterations", "batch_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+Batch = tuple[list[Tensor], list[dict[str, Tensor]], Tensor]
+"""Images or clips, their targets, and torch's random state (on the CPU) for the step."""
+_INPUTS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished training leaves."""
+    """Result of a finished training."""
 
     model: AnticipationRCNN
     """The trained detector, in eval mode."""
@@ -89,245 +45,214 @@ class TrainResult:
     """Each loss, averaged over the last tenth of the run (at least ten steps where there are as many)."""
 
 
-def batch_indices(size: int, batch: int, iteration: int, seed: int) -> list[int]:
-    """Which of ``size`` samples make batch ``iteration``: a pure function, so that a resumed run needs no state.
+def batch_indices(size: int, batch: int, step: int, seed: int) -> list[int]:
+    """Which of ``size`` samples make the batch of a step.
 
     Samples come in a new random order every epoch; a batch may reach over the end of one.
     """
-    wanted = range(iteration * batch, (iteration + 1) * batch)
-    orders = {
-        epoch: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, epoch))).permutation(size)
-        for epoch in {position // size for position in wanted}
-    }
-    return [int(orders[position // size][position % size]) for position in wanted]
-
-
-def learning_rate_at(iteration: int, config: TrainConfig) -> float:
-    """Linear warm-up; beside it constant and then a tenth (``step``), or half a cosine wave (``cosine``)."""
-    rate = config.learning_rate * min(1.0, (iteration + 1) / max(config.warmup, 1))
-    if config.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * iteration / config.iterations))
-    return rate * (0.1 if iteration >= config.decay_from * config.iterations else 1.0)
+    wanted = range(step * batch, (step + 1) * batch)
+    return [int(epoch_order(size, seed, position // size)[position % size]) for position in wanted]
 
 
 def train(
     data: Keyframes,
-    detector: DetectorConfig | PeerConfig,
+    detector: DetectorConfig,
     config: TrainConfig,
     folder: str | Path,
     *,
+    peer: PeerConfig | None = None,
     device: str = "cpu",
-    devices: int = 1,
-    backbone_weights: str | None = None,
+    validation: Videos | None = None,
+    init: str | Path | None = None,
+    freeze: bool = False,
 ) -> TrainResult:
-    """Train a detector, or go on with the training that ``folder`` holds.
+    """Train a detector, or continue the training that ``folder`` holds.
 
-    ``folder/training.pt`` is written every ``checkpoint_every`` steps and ``folder/detector.pt`` at the end. The same
-    call on a folder whose run was stopped at any moment continues from its last checkpoint and ends with the same
-    weights as an uninterrupted run (bit-equal on the CPU with the same number of threads).
+    ``folder/detector.safetensors`` is written at the end; ``folder/frames`` holds the keyframes of annotations whose frames
+    are in video files. For the other files see :func:`efficiency_core.loop.run`. The same
+    call on a folder whose run was stopped at any moment continues from its last checkpoint and ends with the same weights as
+    an uninterrupted run (bit-equal on the CPU with the same number of threads).
 
     Args:
         data: the keyframes; for a peer what :func:`location_anticipation.peers.training_data` makes of the videos.
-        detector: the model. The key box methods among the peers train the plain detector, so that one folder serves all
-            of them.
+        detector: the model; ``num_classes`` 0 becomes the number of the data's classes.
         config: the recipe.
         folder: where checkpoints go.
+        peer: the method. The key box methods among the peers train the plain detector: one folder serves all of them.
         device: ``cpu`` or ``cuda``.
-        devices: how many of them; batches are split over them by Fabric's data-parallel strategy.
-        backbone_weights: torchvision weights for the backbone, or None.
+        validation: annotated videos; the network with the highest mAP on them is kept as ``folder/best.safetensors``.
+        init: weights that the detector starts from: a ``detector.safetensors``, or a ``state_dict`` of torchvision's
+            Faster R-CNN of the same shape. Entries of another shape, such as the classifier of other classes, start from
+            random weights, and the log names them.
+        freeze: train the trajectory head alone; the detector stays as it is, bit for bit.
 
     Raises:
-        UsageError: if ``folder`` holds a run with other settings or other data, if the data does not fit the model, or
-            if the model cannot be built as asked.
-        WorkError: if a loss or a gradient is not finite, or a checkpoint cannot be written; the last one stays.
+        UsageError: if ``folder`` holds a run with other settings or other data, if images are missing, if the data does not
+            fit the model, or if the model cannot be built as asked.
+        WorkError: if a loss or a gradient is not finite, or a file cannot be written; the last checkpoint stays.
     """
-    folder = Path(folder)
-    if isinstance(detector, PeerConfig) and detector.method in KEY_BOX_METHODS:
-        detector = detector.detector
-    class_names = data.videos.facts.class_names
-    _check_fit(data, detector, folder)
-    fingerprint = _fingerprint(data, detector, config, devices, backbone_weights)
-    fabric = Fabric(accelerator=device, devices=devices, precision=config.precision)  # type: ignore[arg-type]
-    if devices > 1:
-        fabric.launch()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device == "cuda" else []):
-        torch.manual_seed(_torch_seed(config.seed, 0))
-        try:
-            model = _build(detector, backbone_weights)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        if device == "cpu":
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        # Fused: one pass over weights, gradients and momentum. For a small batch the optimizer is half of a step.
-        optimizer = SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=True)
-        wrapped, optimizer = fabric.setup(model, optimizer)
-        wrapped.train()
-        first, seconds, history = _resume(folder / "training.pt", fingerprint, model, optimizer)
-        steps = tqdm(
-            range(first, config.iterations), initial=first, total=config.iterations, unit="step",
-            disable=not sys.stderr.isatty() or fabric.global_rank != 0,
-        )  # fmt: skip
-        for iteration in steps:
-            started = time.perf_counter()
-            torch.manual_seed(_torch_seed(config.seed, iteration + 1 + config.iterations * fabric.global_rank))
-            images, targets = _batch(data, config, iteration, fabric)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(iteration, config)
-            optimizer.zero_grad(set_to_none=True)
-            losses: dict[str, Tensor] = wrapped(images, targets)
-            total = torch.stack(list(losses.values())).sum()
-            if not torch.isfinite(total):
-                parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-                raise _not_finite("loss", iteration, parts, folder)
-            fabric.backward(total)
-            norm = fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
-            # With float16 an overflow is part of the method: the scaler leaves the step out and scales less.
-            if config.precision != "16-mixed" and norm is not None and not torch.isfinite(norm):
-                raise _not_finite("gradient", iteration, f"norm {norm.item():.4g}", folder)
-            optimizer.step()
-            history.append([value.item() for value in losses.values()])
-            seconds += time.perf_counter() - started
-            done = iteration + 1
-            if done % config.checkpoint_every == 0 or done == config.iterations:
-                _log_progress(done, config, losses, seconds)
-                if fabric.global_rank == 0:
-                    _checkpoint(folder / "training.pt", fingerprint, model, optimizer, done, seconds, history)
-        if fabric.global_rank == 0:
-            save_detector(folder / "detector.pt", model, class_names)
-    keyframes = config.iterations * config.batch_size * devices
-    tail = history[-max(config.iterations // 10, min(10, config.iterations)) :]
-    averages = np.mean(np.asarray(tail), axis=0)
-    return TrainResult(
-        model.eval(), seconds / keyframes, dict(zip(_loss_names(model.horizon), averages.tolist(), strict=True))
-    )
-
-
-def _build(detector: DetectorConfig | PeerConfig, backbone_weights: str | None) -> AnticipationRCNN:
-    if isinstance(detector, PeerConfig):
-        return build_peer(detector, backbone_weights)
-    return build_detector(detector, backbone_weights)
-
-
-def _check_fit(data: Keyframes, model: DetectorConfig | PeerConfig, folder: Path) -> None:
-    if (data.peer if isinstance(data, Clips) else None) != (model if isinstance(model, PeerConfig) else None):
+    classes = len(data.videos.info.class_names)
+    detector = replace(detector, num_classes=detector.num_classes or classes)
+    peer = peer if peer is not None and peer.method in CLIP_METHODS else PeerConfig()
+    if (data.peer if isinstance(data, Clips) else PeerConfig()) != peer:
         raise UsageError("the data and the model belong to different methods; make the data of a peer by training_data")
-    detector = model.detector if isinstance(model, PeerConfig) else model
-    classes = len(data.videos.facts.class_names)
     if classes != detector.num_classes:
         raise UsageError(f"{data.videos.path} has {classes} classes, the detector is asked for {detector.num_classes}")
     if data.horizon != detector.horizon:
         raise UsageError(
             f"the data has trajectories of {data.horizon} steps, the detector's horizon is {detector.horizon}"
         )
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; checkpoints need a folder")
+    clips = isinstance(data, Clips)
+    frames = _every_frame(data.videos) if clips else data.index
+    data.videos.check_frames(frames)
+    if validation is not None:
+        step = max(detector.horizon, 1)
+        validation.check_frames(_every_frame(validation) if clips else keyframe_places(validation, step))
+    folder = Path(folder)
+    data.videos.extract(frames, folder / "frames")  # before the processes of other devices start
+    with Accelerator(device, config) as accelerator:
+        task = _Detection(data, detector, peer, config, accelerator, validation)
+        started = {} if init is None and not freeze else {"init": task.start_from(init), "freeze": freeze}
+        task.freeze(freeze)
+        fingerprint = started | {
+            "detector": asdict(detector),
+            "peer": asdict(peer),
+            "train": recipe(config, "iterations"),
+            "data": {
+                "content_digest": data.videos.info.content_digest,
+                "supervision": asdict(data.supervision),
+                "seed": data.seed,
+                "keyframes": len(data),
+            },
+        }
+        result = run(task, config, folder, fingerprint)
+        if accelerator.main:
+            task.save(folder / "detector.safetensors")
+    tail = result.history[-max(config.iterations // 10, min(10, config.iterations)) :]
+    averages = np.mean(np.asarray(tail), axis=0)
+    seconds = result.seconds / (config.iterations * config.batch_size)
+    return TrainResult(task.model.eval(), seconds, dict(zip(task.loss_names, averages.tolist(), strict=True)))
 
 
-def _not_finite(what: str, iteration: int, parts: str, folder: Path) -> WorkError:
-    kept = f"the checkpoint in {folder} is from before" if (folder / "training.pt").exists() else "no checkpoint yet"
-    return WorkError(
-        f"{what} is not finite at step {iteration} ({parts}); {kept}. "
-        "A lower learning_rate or a longer warmup usually mends it"
-    )
+def _every_frame(videos: Videos) -> list[tuple[int, int]]:
+    return [(video, time) for video in range(len(videos)) for time in range(len(videos.tracks(video).annotated))]
 
 
-def _loss_names(horizon: int) -> list[str]:
-    """Names of the losses in the order torchvision's detector returns them."""
-    names = ["loss_classifier", "loss_box_reg"]
-    names += ["loss_trajectory"] if horizon else []
-    return [*names, "loss_objectness", "loss_rpn_box_reg"]
+class _Detection(Task[Batch]):
+    """Gradient steps of a detector on keyframes or clips."""
 
+    name = "location_anticipation"
+    model: AnticipationRCNN
 
-def _torch_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence(seed, spawn_key=(1, step)).generate_state(1, np.uint64)[0] >> 1)
+    def __init__(
+        self,
+        data: Keyframes,
+        detector: DetectorConfig,
+        peer: PeerConfig,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        validation: Videos | None,
+    ) -> None:
+        self._data, self._config, self._videos = data, config, validation
+        self.validation = None if validation is None else "video_map"
+        self.accelerator = accelerator
+        self.clip_norm = config.clip_norm
+        self.total, self.batch_size = config.iterations, config.batch_size
+        self.epoch_steps = -(-len(data) // config.batch_size)
+        trajectory = ("loss_trajectory",) if detector.horizon else ()
+        self.loss_names = ("loss_classifier", "loss_box_reg", *trajectory, "loss_objectness", "loss_rpn_box_reg")
+        accelerator.seed(config.seed, 0)
+        try:
+            with checking():
+                model = build_peer(detector, peer, config.backbone_weights or None)
+        except ConnectionError as error:
+            raise WorkError(str(error)) from error
+        self.model = model.to(accelerator.device)
+        if accelerator.device.type == "cpu":
+            self.model.to(memory_format=convolution_layout(model, "cpu"))  # type: ignore[call-overload]
+        self._sampling = SharedSampling(self.model, accelerator) if accelerator.world > 1 else None
 
+    def start_from(self, init: str | Path | None) -> str | None:
+        """Load the weights of a file; returns their digest."""
+        if init is None:
+            return None
+        state, own = read_state(init), self.model.state_dict()
+        fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+        if not any(name.startswith("backbone.") for name in fitting):
+            raise UsageError(
+                f"{init}: holds no weights of this detector's backbone; expected a detector of the same shape"
+            )
+        left = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+        if left:
+            _log.info("%s: %d entries start from random weights: %s", init, len(left), ", ".join(left))
+        self.model.load_state_dict(fitting, strict=False)
+        digest = hashlib.sha256()
+        for name in sorted(fitting):
+            digest.update(fitting[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
-def _batch(
-    data: Keyframes, config: TrainConfig, iteration: int, fabric: Fabric
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    everywhere = batch_indices(len(data), config.batch_size * fabric.world_size, iteration, config.seed)
-    images, targets = collate([data[i] for i in everywhere[fabric.global_rank :: fabric.world_size]])
-    images = [image.to(fabric.device) for image in images]
-    return images, [{name: value.to(fabric.device) for name, value in target.items()} for target in targets]
+    def freeze(self, frozen: bool) -> None:
+        """Choose what is trained: all, or the trajectory head alone."""
+        self._frozen = frozen
+        head = self.model.roi_heads.trajectory_head
+        if frozen and head is None:
+            raise UsageError("only the trajectory head would be trained, and this detector has none")
+        parameters = [p for p in (head if frozen and head is not None else self.model).parameters() if p.requires_grad]
+        if frozen:
+            self.model.requires_grad_(False)
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        config = self._config
+        # Fused: one pass over weights, gradients and momentum. For a small batch the optimizer is half of a step.
+        sgd = SGD(parameters, config.learning_rate, config.momentum, weight_decay=config.weight_decay, fused=True)
+        self.optimizers = (sgd,)
 
+    def train_mode(self) -> None:
+        """Training mode; batch normalisation of a frozen detector keeps its statistics."""
+        self.model.train()
+        for module in self.model.modules() if self._frozen else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
-def _fingerprint(
-    data: Keyframes,
-    detector: DetectorConfig | PeerConfig,
-    config: TrainConfig,
-    devices: int,
-    backbone_weights: str | None,
-) -> str:
-    settings = asdict(config)
-    del settings["checkpoint_every"]  # may change from one start to the next: it changes no number
-    facts = {
-        "detector": asdict(detector),
-        "train": settings,
-        "devices": devices,
-        "backbone_weights": backbone_weights,
-        "data": [
-            data.videos.facts.content_digest,
-            data.motion,
-            data.horizon,
-            data.seed,
-            data.index[0][0],
-            len(data),
-            *([data.keyframe_step] if data.keyframe_step != 1 else []),  # (left out where older runs know none)
-        ],
-    }
-    return json.dumps(facts, sort_keys=True, default=int)
+    def batch(self, step: int) -> Batch:
+        """Images (3, H, W) or clips (1 + R, 3, H, W) of this process, and their targets."""
+        generator = torch.Generator().manual_seed(torch_seed(self._config.seed, step + 1))
+        items = batch_indices(len(self._data), self.batch_size, step, self._config.seed)
+        drawn = [(item, self._data.draw(item, generator)) for item in items]
+        images, targets = zip(*(self._data.read(*own) for own in self.accelerator.part(drawn)), strict=True)
+        return list(images), list(targets), generator.get_state()
 
+    def rate(self, step: int, total: int) -> float:
+        """Warm-up, then constant and a tenth, or a cosine."""
+        config = self._config
+        drops = (config.decay_from * total,)
+        return rate_at(step, total, config.learning_rate, warmup=config.warmup, schedule=config.schedule, drops=drops)
 
-def _checkpoint(
-    path: Path,
-    fingerprint: str,
-    model: AnticipationRCNN,
-    optimizer: torch.optim.Optimizer,
-    done: int,
-    seconds: float,
-    history: list[list[float]],
-) -> None:
-    content = {
-        "format": _FORMAT,
-        "fingerprint": fingerprint,
-        "iteration": done,
-        "seconds": seconds,
-        "history": torch.tensor(history, dtype=torch.float64),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    write_tensors(path, content)
+    def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Losses of torchvision's detectors, and of the trajectories."""
+        images, targets, state = batch
+        torch.set_rng_state(state)  # references of clips have been drawn
+        images, targets = map_tensors(self._input, (images, targets))
+        if self._sampling is not None:
+            frames = self.batch_size * (1 if images[0].ndim == 3 else len(images[0]))
+            self._sampling.start_step(torch_seed(self._config.seed, step + 1), frames)
+        losses: dict[str, Tensor] = self.accelerator.forward(self.model, images, targets)
+        return losses if self._sampling is None else self._sampling.weighted(losses)
 
+    def _input(self, value: Tensor) -> Tensor:
+        """On the device; with mixed precision, pixels and boxes are rounded to that type, as Lightning's Fabric does."""
+        value = value.to(self.accelerator.device, non_blocking=True)
+        return value.to(_INPUTS[self._config.precision]) if value.is_floating_point() else value
 
-def _resume(
-    path: Path, fingerprint: str, model: AnticipationRCNN, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, list[list[float]]]:
-    if not path.exists():
-        return 0, 0.0, []
-    content = read_tensors(path, _FORMAT)
-    if content["fingerprint"] != fingerprint:
-        was, now = json.loads(content["fingerprint"]), json.loads(fingerprint)
-        odd = [
-            f"{part}.{key}"
-            for part in ("detector", "train")
-            for key in now[part]
-            if was[part].get(key) != now[part][key]
-        ]
-        if ("method" in was["detector"]) != ("method" in now["detector"]):  # a peer and a detector share no setting
-            odd = ["method"]
-        odd += [part for part in ("data", "devices", "backbone_weights") if was[part] != now[part]]
-        raise UsageError(
-            f"{path}: belongs to a run with other settings ({', '.join(odd) or 'another version'}); "
-            "choose another folder or delete it"
-        )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    _log.info("continuing from step %d of %s", content["iteration"], path)
-    return int(content["iteration"]), float(content["seconds"]), content["history"].tolist()
+    def validate(self) -> float:
+        """mAP of every annotated frame, COCO's, with keyframes as far apart as the detector anticipates."""
+        model, videos = self.model, self._videos
+        assert videos is not None
+        if isinstance(self._data, Clips):
+            return evaluate_method(video_method(self._data.peer, model), videos).scores.overall["coco"].map
+        return evaluate(model, videos, keyframe_step=max(model.horizon, 1), device=self.accelerator.device).video_map
 
-
-def _log_progress(done: int, config: TrainConfig, losses: dict[str, Tensor], seconds: float) -> None:
-    parts = " ".join(f"{name.removeprefix('loss_')} {value.item():.3f}" for name, value in losses.items())
-    remaining = math.ceil((config.iterations - done) * seconds / max(done, 1))
-    _log.info("step %d/%d  %s  (%.2f s/step, %d s left)", done, config.iterations, parts, seconds / done, remaining)
+    def save(self, path: Path) -> None:
+        """Write the network to hand on."""
+        info = self._data.videos.info
+        save_detector(path, self.model, info.class_names, info.category_ids)

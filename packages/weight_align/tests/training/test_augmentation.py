@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weight_align.augmentation import crops, epoch_plan, erase, padded
-from weight_align.normalisation import IMAGENET, Normalisation
+from weight_align.training import IMAGENET, Normalisation
+from weight_align.training.augmentation import crops, epoch_plan, erase, padded
 
 
 def plan(count: int = 50, seed: int = 0, epoch: int = 0, **changes: Any) -> Tensor:
@@ -28,9 +28,6 @@ def test_crops_are_those_of_a_loop() -> None:
         black[:, 3:13, 3:15] = images[index]
         wanted = black[:, top : top + 10, left : left + 12]
         assert torch.equal(found[place], wanted.flip(-1) if mirrored else wanted)
-
-
-def test_without_padding_and_flip_images_stay_as_they_are() -> None:
     images = pictures()
     rows = plan(padding=0, flip=False, erasing=0.0)
     assert torch.equal(crops(padded(images, 0), rows, (10, 12)), images[rows[:, 0]])

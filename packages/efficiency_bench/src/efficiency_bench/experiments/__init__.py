@@ -1,58 +1,43 @@
 """The experiments of the bench, by name. One file each, readable from top to bottom."""
 
-from ..errors import UsageError
-from . import (
-    action_recognition,
-    action_recognition_cost,
-    activation_distributions,
-    domain_adaptation,
-    gradient_similarity,
-    image_classification,
-    image_matching,
-    matching_cost,
-    matching_toy,
-    peer_detection,
-    semantic_segmentation,
-    simulated_motion_example,
-    video_detection,
-    video_detection_speed,
-    video_speed_accuracy,
-    weight_align_cost,
-)
-from .base import Context, Experiment, Outcome, Start
+from functools import cache
+from importlib import import_module
 
-__all__ = ["Context", "Experiment", "Outcome", "Start", "get", "names"]
+from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start
+from efficiency_core.errors import UsageError
 
-_EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (
-        action_recognition.EXPERIMENT,
-        action_recognition_cost.EXPERIMENT,
-        activation_distributions.EXPERIMENT,
-        domain_adaptation.EXPERIMENT,
-        gradient_similarity.EXPERIMENT,
-        image_classification.EXPERIMENT,
-        image_matching.EXPERIMENT,
-        matching_cost.EXPERIMENT,
-        matching_toy.EXPERIMENT,
-        peer_detection.EXPERIMENT,
-        semantic_segmentation.EXPERIMENT,
-        simulated_motion_example.EXPERIMENT,
-        video_detection.EXPERIMENT,
-        video_detection_speed.EXPERIMENT,
-        video_speed_accuracy.EXPERIMENT,
-        weight_align_cost.EXPERIMENT,
-    )
-}
+__all__ = ["Context", "Experiment", "Outcome", "Start", "get", "module_of", "names"]
+
+_ROOMS = {
+    "detection": (
+        "adapted_detector", "peer_detection", "simulated_motion_example", "video_detection", "video_detection_speed",
+        "video_speed_accuracy",
+    ),
+    "matching": ("image_matching", "matching_cost", "matching_toy"),
+    "normalisation": (
+        "activation_distributions", "domain_adaptation", "image_classification", "semantic_segmentation",
+        "weight_align_cost",
+    ),
+    "recognition": ("action_recognition", "action_recognition_cost", "gradient_similarity"),
+}  # fmt: skip
+"""Room -> its experiments; the module of an experiment has the same name and holds it as `EXPERIMENT`."""
+_MODULES = {name: f"{__name__}.{room}.{name}" for room, inside in _ROOMS.items() for name in inside}
 
 
 def names() -> tuple[str, ...]:
     """Names of all experiments, sorted."""
-    return tuple(sorted(_EXPERIMENTS))
+    return tuple(sorted(_MODULES))
 
 
-def get(name: str) -> Experiment:
-    """The experiment called `name`; a `UsageError` lists what there is."""
-    if name not in _EXPERIMENTS:
+def module_of(name: str) -> str:
+    """The module that defines the experiment `name`; a `UsageError` lists what there is."""
+    if name not in _MODULES:
         raise UsageError(f"unknown experiment {name!r}; there are {', '.join(names())}")
-    return _EXPERIMENTS[name]
+    return _MODULES[name]
+
+
+@cache
+def get(name: str) -> Experiment:
+    """The experiment `name`, whose module is imported now; a `UsageError` lists what there is."""
+    found: Experiment = import_module(module_of(name)).EXPERIMENT
+    return found

@@ -1,38 +1,19 @@
 """What an experiment is to the bench: settings, a function, and what it reads."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from numpy.typing import NDArray
+from efficiency_bench.records.data_files import split_files
+from efficiency_bench.records.run_record import Metric
+from efficiency_bench.records.set_index import load_index, open_fold
 
-from ..data_files import split_files
-from ..errors import UsageError
-from ..records import Metric
-
-
-@contextmanager
-def checking(what: str) -> Iterator[None]:
-    """Tell a value that a method package's configuration refuses as wrong usage; ``what`` opens the message."""
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError(f"{what}: {error}") from error
-
-
-def check_step(name: str, step: int, horizon: int) -> None:
-    """Refuse a keyframe step, set as ``name``, that is not 1 to horizon + 1; with horizon 0 boxes stand still for any time.
-
-    Raises:
-        ValueError: what was expected and what came.
-    """
-    if step < 1:
-        raise ValueError(f"{name} must be at least 1, got {step}")
-    if horizon and step - 1 > horizon:
-        raise ValueError(f"{name} {step} needs {step - 1} anticipated steps, but horizon is {horizon}")
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -42,14 +23,12 @@ class Context:
     data: Mapping[str, Path]
     """Data set -> its folder; `files` says what lies there."""
     device: torch.device
-    """The device that works."""
     seed: int
-    """Seed of the run."""
     folder: Path
     """Where the run keeps what it needs to continue after a stop."""
     images: Mapping[str, Path] = field(default_factory=dict)
-    """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` or `STEM.index.json` alone) -> the folder of the images
-    or videos."""
+    """`NAME` or `NAME/STEM` (all files of a data set, or `STEM.json` or `STEM.index.json` alone) -> folder of its images or
+    videos."""
     start: Path | None = None
     """The network of the run that this one starts from, where its experiment says it does (`Experiment.start`)."""
     start_absent: str = ""
@@ -60,8 +39,18 @@ class Context:
         return split_files(self.data[name], split)
 
     def image_folder(self, name: str, file: Path) -> Path | None:
-        """The folder that what a file of the data set names is relative to; None: the file's own."""
+        """Directory against which relative paths in ``file`` are resolved; None: the file's own."""
         return self.images.get(f"{name}/{file.name.partition('.')[0]}", self.images.get(name))
+
+    def open_file(self, name: str, split: str, generated: Callable[[Path], Any], fold: int | None = None) -> Any:
+        """The videos or images of a split that is one file: a generated one, which `generated` opens, or the index of a
+        set in its own layout, of which fold `fold` (None: the seed), modulo their number, is read. A `UsageError` if
+        there is no such file, or the set is another than that of the index."""
+        (file,) = self.files(name, split)
+        if file.suffix == ".h5":
+            return generated(file)
+        root = self.image_folder(name, file) or file.parent
+        return open_fold(load_index(file), root, self.seed if fold is None else fold)
 
 
 @dataclass(frozen=True)
@@ -73,10 +62,9 @@ class Outcome:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     """How it was measured, for the record."""
     artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Arrays for figures, by name; kept beside the record (see `efficiency_bench.artifacts`)."""
+    """Arrays for figures, by name; kept beside the record (see `efficiency_bench.records.artifacts`)."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Metrics that the run has no number for, each with the reason: a training that diverged has no error rate. A table leaves
-    the cell blank and says why."""
+    """Metrics without a number, each with the reason, for example a training that diverged. Tables show it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ class Start:
     """The run whose network another one starts from; it has the same seed."""
 
     experiment: str
-    """Its name; of kind "train", and its network lies in its folder as `network.pt`."""
+    """Its name; of kind "train", and its network lies in its folder as `network.safetensors`."""
     settings: Mapping[str, Any]
     """All of its settings that differ from the experiment's defaults; presets have no say."""
     data: Mapping[str, str] = field(default_factory=dict)
@@ -108,5 +96,4 @@ class Experiment:
     function: Callable[[Any, Context], Outcome]
     """From settings, data and device to metrics."""
     start: Callable[[Any], Start | None] = lambda settings: None
-    """From settings to the run that one with these settings starts from; None where it starts from nothing, or from weights
-    that are named in its settings."""
+    """From settings to the run that one with these settings starts from; None: from nothing, or from given weights."""

@@ -1,14 +1,16 @@
-"""What detectors of clips have in common: a current frame, the frames that help it, one set of detections."""
+"""Base of the detectors of clips: a current frame, reference frames, one set of detections."""
 
-from __future__ import annotations
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
-from location_anticipation.detector import AnticipationRCNN
+from location_anticipation.inference.model_runner import ModelRunner
+from location_anticipation.model.config import DetectorConfig
+from location_anticipation.model.detector import AnticipationRCNN
 from location_anticipation.peers.config import PeerConfig
 
-__all__ = ["ClipDetector"]
+M = TypeVar("M", bound=AnticipationRCNN)
 
 Features = dict[str, Tensor]
 """Feature maps (B, C, h, w) by the name of their level."""
@@ -22,14 +24,11 @@ class ClipDetector(AnticipationRCNN):
     [0, 1], the current frame first and its R references after it, R the same throughout a call. Targets and
     detections are those of the current frames. A single image (3, H, W) is a clip without references. Losses have
     torchvision's names and order.
-
-    Args:
-        config: the method and its detector.
     """
 
-    def __init__(self, config: PeerConfig) -> None:
-        super().__init__(config.detector)
-        self.peer = config
+    def __init__(self, detector: DetectorConfig, peer: PeerConfig) -> None:
+        super().__init__(detector)
+        self.peer = peer
 
     def forward(
         self, clips: list[Tensor], targets: list[dict[str, Tensor]] | None = None
@@ -95,3 +94,11 @@ class ClipDetector(AnticipationRCNN):
         """Detections of one frame (height, width) from its feature maps, in pixels of the frame."""
         detections, _ = self._heads(features, images, None)
         return dict(self.transform.postprocess(detections, images.image_sizes, [original])[0])
+
+
+class PeerRunner(ModelRunner[M]):
+    """A peer on the frames of a stream; ``options`` are those of the ``ModelRunner``."""
+
+    def __init__(self, model: M, peer: PeerConfig, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.peer = peer

@@ -1,21 +1,16 @@
 """Deep Feature Flow (Zhu et al., CVPR 2017, arXiv 1611.07715): keyframe features, moved to the frames in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from location_anticipation.peers.base import ClipDetector, Features
+from location_anticipation.inference.stream import FrameDetections
+from location_anticipation.model.config import DetectorConfig
+from location_anticipation.peers.base import ClipDetector, Features, PeerRunner
 from location_anticipation.peers.config import PeerConfig
-from location_anticipation.peers.flownet import FlowNetS, half_size
-from location_anticipation.peers.streaming import ModelRunner
-from location_anticipation.peers.warp import flow_for, resize_map, warp
-from location_anticipation.video import FrameDetections
-
-__all__ = ["DeepFeatureFlow", "DeepFeatureFlowVideo"]
+from location_anticipation.peers.flow import FlowNetS, flow_for, half_size, resize_map, warp
 
 
 class DeepFeatureFlow(ClipDetector):
@@ -25,10 +20,10 @@ class DeepFeatureFlow(ClipDetector):
     as in inference. With FPN every level is warped, by the flow brought to its size.
     """
 
-    def __init__(self, config: PeerConfig) -> None:
-        super().__init__(config)
-        self.flow = FlowNetS(config.flow_width)
-        self.scale = nn.Conv2d(self.flow.out_channels, config.detector.channels, 1, bias=False)
+    def __init__(self, detector: DetectorConfig, peer: PeerConfig) -> None:
+        super().__init__(detector, peer)
+        self.flow = FlowNetS(peer.flow_width)
+        self.scale = nn.Conv2d(self.flow.out_channels, detector.channels, 1, bias=False)
         nn.init.zeros_(self.scale.weight)
 
     def propagate(self, key_features: Features, key_half: Tensor, current_half: Tensor) -> Features:
@@ -58,7 +53,7 @@ class DeepFeatureFlow(ClipDetector):
         return {level: torch.where(same, values, moved[level]) for level, values in features.items()}
 
 
-class DeepFeatureFlowVideo(ModelRunner[DeepFeatureFlow]):
+class DeepFeatureFlowVideo(PeerRunner[DeepFeatureFlow]):
     """Deep Feature Flow in a stream: the whole network on every ``keyframe_step``-th frame, flow and heads on the others.
 
     Keeps one frame and its features. Frames of one stream must be of one size.

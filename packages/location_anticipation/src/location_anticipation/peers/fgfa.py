@@ -1,7 +1,5 @@
 """Flow-Guided Feature Aggregation (Zhu et al., ICCV 2017, arXiv 1703.10025): neighbours' features, moved and averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,14 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from location_anticipation.peers.base import ClipDetector, Features, Size
+from location_anticipation.inference.stream import FrameDetections
+from location_anticipation.model.config import DetectorConfig
+from location_anticipation.peers.base import ClipDetector, Features, PeerRunner, Size
 from location_anticipation.peers.config import PeerConfig
-from location_anticipation.peers.flownet import FlowNetS, half_size
-from location_anticipation.peers.streaming import ModelRunner
-from location_anticipation.peers.warp import flow_for, warp
-from location_anticipation.video import FrameDetections
-
-__all__ = ["FlowGuidedAggregation", "FlowGuidedAggregationVideo", "aggregate"]
+from location_anticipation.peers.flow import FlowNetS, flow_for, half_size, warp
 
 
 def aggregate(features: Tensor, embeddings: Tensor, own: Tensor) -> Tensor:
@@ -44,12 +39,12 @@ class FlowGuidedAggregation(ClipDetector):
     paper computes it from the moved features, which is 2K times the work.
     """
 
-    def __init__(self, config: PeerConfig) -> None:
-        super().__init__(config)
-        self.flow = FlowNetS(config.flow_width)
-        hidden, out = (max(1, round(config.embedding_width * channels)) for channels in (512, 2048))
+    def __init__(self, detector: DetectorConfig, peer: PeerConfig) -> None:
+        super().__init__(detector, peer)
+        self.flow = FlowNetS(peer.flow_width)
+        hidden, out = (max(1, round(peer.embedding_width * channels)) for channels in (512, 2048))
         self.embedding = nn.Sequential(
-            nn.Conv2d(config.detector.channels, hidden, 1), nn.ReLU(),
+            nn.Conv2d(detector.channels, hidden, 1), nn.ReLU(),
             nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(),
             nn.Conv2d(hidden, out, 1),
         )  # fmt: skip
@@ -90,7 +85,33 @@ class FlowGuidedAggregation(ClipDetector):
         return self.combine(features, self.embed(features), flow, 0, batch)
 
 
-class FlowGuidedAggregationVideo(ModelRunner[FlowGuidedAggregation]):
+class _Ring:
+    """The last frames of a stream: half-size frames, features and embeddings, each by level, written over in turn."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.kept: list[Features] = []
+
+    def put(self, index: int, *frame: Features) -> None:
+        if not self.kept:
+            self.kept = [{k: v.new_zeros(self.capacity, *v.shape[1:]) for k, v in maps.items()} for maps in frame]
+        for kept, maps in zip(self.kept, frame, strict=True):
+            for level, values in maps.items():
+                kept[level][index % self.capacity] = values[0]
+
+    def frames(self, wanted: range, own: int) -> tuple[list[Features], int]:
+        """Maps of the wanted frames, and the position of ``own`` among them.
+
+        When all slots are wanted they come as they lie, in another order and without a copy.
+        """
+        if len(wanted) == self.capacity:
+            return self.kept, own % self.capacity
+        device = next(iter(self.kept[0].values())).device
+        slots = torch.tensor([index % self.capacity for index in wanted], device=device)
+        return [{level: values[slots] for level, values in maps.items()} for maps in self.kept], own - wanted.start
+
+
+class FlowGuidedAggregationVideo(PeerRunner[FlowGuidedAggregation]):
     """FGFA in a stream: every frame with the ``window`` K frames before and after it, as far as the video has them.
 
     The backbone runs once per frame, the flow network 2K times. Results come K frames late. Keeps frames, features and
@@ -104,65 +125,31 @@ class FlowGuidedAggregationVideo(ModelRunner[FlowGuidedAggregation]):
             TypeError, ValueError: for frames that are no images, or not all of one size.
         """
         reach, count = self.peer.window, 0
+        ring = _Ring(2 * reach + 1)
         for index, frame in enumerate(frames):
             image = self.image(frame)
+            if index == 0:
+                size = (int(image.shape[-2]), int(image.shape[-1]))
+            elif tuple(image.shape[-2:]) != size:
+                raise ValueError(f"frame {index} is {tuple(image.shape[-2:])}, the frames before it {size}")
             count = index + 1
             with self.running():
                 images = self.model.prepare(image)
-                if index == 0:
-                    ring = _Ring(2 * reach + 1, images, (int(image.shape[-2]), int(image.shape[-1])))
                 features = self.model.frame_features(images.tensors)
-                ring.put(index, image, images.tensors, features, self.model.embed(features))
+                ring.put(index, {"half": half_size(images.tensors)}, features, self.model.embed(features))
             if index >= reach:
-                yield self._frame(ring, index - reach, index)
+                yield self._frame(ring, index - reach, index, images, size)
         for index in range(max(0, count - reach), count):
-            yield self._frame(ring, index, count - 1)
+            yield self._frame(ring, index, count - 1, images, size)
 
-    def _frame(self, ring: _Ring, index: int, newest: int) -> FrameDetections:
-        first = max(0, index - self.peer.window)
+    def _frame(self, ring: _Ring, index: int, newest: int, images: ImageList, size: Size) -> FrameDetections:
         with self.running():
-            half, features, embeddings, own = ring.frames(range(first, newest + 1), index)
-            combined = features
+            maps, own = ring.frames(range(max(0, index - self.peer.window), newest + 1), index)
+            half, features, embeddings = maps[0]["half"], maps[1], maps[2]
             if len(half) > 1:
                 flow = half.new_zeros(len(half), 2, *(-(-side // 4) for side in half.shape[-2:]), dtype=torch.float32)
                 others = torch.arange(len(half), device=half.device) != own
-                known = self.model.flow(half[own : own + 1].expand(len(half) - 1, -1, -1, -1), half[others])[0]
-                flow[others] = known
-                combined = self.model.combine(features, embeddings, flow, own, 1)
-            detection = self.model.detect(combined, ring.images, ring.size)
-        return FrameDetections(index, True, 0, **self.found(detection, ring.size))
-
-
-class _Ring:
-    """The last frames of a stream: what flow and aggregation need of them, written over in turn."""
-
-    def __init__(self, capacity: int, images: ImageList, size: Size) -> None:
-        self.capacity, self.images, self.size = capacity, images, size
-        self.half: Tensor | None = None
-        self.features: Features = {}
-        self.embeddings: Features = {}
-
-    def put(self, index: int, image: Tensor, prepared: Tensor, features: Features, embeddings: Features) -> None:
-        if tuple(image.shape[-2:]) != self.size:
-            raise ValueError(f"frame {index} is {tuple(image.shape[-2:])}, the frames before it {self.size}")
-        half, slot = half_size(prepared), index % self.capacity
-        if self.half is None:
-            self.half = half.new_zeros(self.capacity, *half.shape[1:])
-            for kept, new in ((self.features, features), (self.embeddings, embeddings)):
-                kept |= {level: values.new_zeros(self.capacity, *values.shape[1:]) for level, values in new.items()}
-        self.half[slot] = half[0]
-        for level in features:
-            self.features[level][slot], self.embeddings[level][slot] = features[level][0], embeddings[level][0]
-
-    def frames(self, wanted: range, own: int) -> tuple[Tensor, Features, Features, int]:
-        """Half-size frames, features and embeddings of the wanted frames, and the position of ``own`` among them.
-
-        When all slots are wanted they come as they lie, in another order and without a copy.
-        """
-        assert self.half is not None
-        if len(wanted) == self.capacity:
-            return self.half, self.features, self.embeddings, own % self.capacity
-        slots = torch.tensor([index % self.capacity for index in wanted], device=self.half.device)
-        features = {level: values[slots] for level, values in self.features.items()}
-        embeddings = {level: values[slots] for level, values in self.embeddings.items()}
-        return self.half[slots], features, embeddings, own - wanted.start
+                flow[others], _ = self.model.flow(half[own : own + 1].expand(len(half) - 1, -1, -1, -1), half[others])
+                features = self.model.combine(features, embeddings, flow, own, 1)
+            detection = self.model.detect(features, images, size)
+        return FrameDetections(index, True, 0, **self.found(detection, size))

@@ -1,11 +1,7 @@
 """Sequence Level Semantics Aggregation (Wu et al., ICCV 2019, arXiv 1907.06390): proposals learn from like proposals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from location_anticipation.peers.base import ClipDetector, Size
+from location_anticipation.inference.stream import FrameDetections
+from location_anticipation.model.config import DetectorConfig
+from location_anticipation.peers.base import ClipDetector, PeerRunner, Size
 from location_anticipation.peers.config import PeerConfig
-from location_anticipation.peers.streaming import ModelRunner
-from location_anticipation.video import FrameDetections
-
-__all__ = ["SemanticAggregation", "SemanticAggregationVideo", "SemanticsAggregator", "spread_references"]
 
 
 class SemanticsAggregator(nn.Module):
@@ -41,11 +35,11 @@ class SemanticsAggregator(nn.Module):
         self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
 
     def keys_values(self, references: Tensor) -> tuple[Tensor, Tensor]:
-        """psi(r) and W_v r of reference proposals (S, width); they do not depend on who asks."""
+        """psi(r) and W_v r of reference proposals (S, width); they do not depend on the current frame."""
         return self.key(references), self.value(references)
 
     def forward(self, proposals: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Proposals (R, width) with what the references (S, width) add to them."""
+        """Proposals (R, width), each with the weighted mean of the references (S, width) added."""
         q, k, v = (
             part.unflatten(1, (self.heads, -1)).transpose(0, 1) for part in (self.query(proposals), keys, values)
         )
@@ -53,8 +47,7 @@ class SemanticsAggregator(nn.Module):
         return proposals + self.out(gathered.transpose(0, 1).flatten(1))
 
 
-@dataclass(frozen=True)
-class _Described:
+class _Described(NamedTuple):
     """Proposals as the first FC layer has them, and as references at both stages; (R, width) each."""
 
     first: Tensor
@@ -63,9 +56,8 @@ class _Described:
     key2: Tensor
     value2: Tensor
 
-    def split(self, counts: list[int]) -> list[_Described]:
-        parts = (getattr(self, field.name).split(counts) for field in fields(self))
-        return [_Described(*rows) for rows in zip(*parts, strict=True)]
+    def split(self, counts: list[int]) -> "list[_Described]":
+        return [_Described(*rows) for rows in zip(*(part.split(counts) for part in self), strict=True)]
 
 
 class SemanticAggregation(ClipDetector):
@@ -75,11 +67,11 @@ class SemanticAggregation(ClipDetector):
     among the references. References are described by their own frame alone, so that a stream computes them once.
     """
 
-    def __init__(self, config: PeerConfig) -> None:
-        super().__init__(config)
-        width = config.detector.representation
-        self.aggregator1 = SemanticsAggregator(width, config.attention_heads)
-        self.aggregator2 = SemanticsAggregator(width, config.attention_heads)
+    def __init__(self, detector: DetectorConfig, peer: PeerConfig) -> None:
+        super().__init__(detector, peer)
+        width = detector.representation
+        self.aggregator1 = SemanticsAggregator(width, peer.attention_heads)
+        self.aggregator2 = SemanticsAggregator(width, peer.attention_heads)
 
     def describe(self, pooled: Tensor) -> _Described:
         """Proposals from their pooled features (R, C, 7, 7)."""
@@ -90,16 +82,19 @@ class SemanticAggregation(ClipDetector):
 
     def enhance(self, own: _Described, references: list[_Described]) -> Tensor:
         """The box head's output (R, width) for proposals of a frame, aggregated over ``references``."""
-        key1, value1, key2, value2 = (
-            torch.cat([getattr(part, name) for part in references]) for name in ("key1", "value1", "key2", "value2")
-        )
+        _, *described = zip(*references, strict=True)
+        key1, value1, key2, value2 = (torch.cat(parts) for parts in described)
         x = F.relu(self.aggregator1(own.first, key1, value1))
         return F.relu(self.aggregator2(self.roi_heads.box_head.fc7(x), key2, value2))
 
     def propose(self, images: ImageList, features: dict[str, Tensor]) -> list[Tensor]:
         """Proposals as in inference, without gradient, whatever the mode."""
-        with torch.no_grad(), _as_in_inference(self.rpn):
-            proposals: list[Tensor] = self.rpn(images, features)[0]
+        training, self.rpn.training = self.rpn.training, False
+        try:
+            with torch.no_grad():
+                proposals: list[Tensor] = self.rpn(images, features)[0]
+        finally:
+            self.rpn.training = training
         return proposals
 
     def _run(
@@ -130,24 +125,14 @@ class SemanticAggregation(ClipDetector):
         return roi.detections(represented, class_logits, box_regression, proposals, current.image_sizes), {}
 
 
-@contextmanager
-def _as_in_inference(module: nn.Module) -> Iterator[None]:
-    training, module.training = module.training, False
-    try:
-        yield
-    finally:
-        module.training = training
-
-
 def spread_references(first: int, last: int, most: int) -> list[int]:
     """At most ``most`` frames, spread evenly over ``first``..``last`` with both ends, in order."""
     count = min(most, last - first + 1)
     return [int(index) for index in np.linspace(first, last, count).round()]
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """What a stream keeps of a frame."""
+class _Kept(NamedTuple):
+    """A frame of a stream, as it is kept."""
 
     proposals: Tensor
     described: _Described
@@ -155,7 +140,7 @@ class _Frame:
     original: Size
 
 
-class SemanticAggregationVideo(ModelRunner[SemanticAggregation]):
+class SemanticAggregationVideo(PeerRunner[SemanticAggregation]):
     """SELSA in a stream: every frame with ``references`` frames spread over the ``window`` K before and after it.
 
     The paper spreads them over the whole video, which a window as long as the video does here. The network runs once
@@ -169,7 +154,7 @@ class SemanticAggregationVideo(ModelRunner[SemanticAggregation]):
             TypeError, ValueError: for frames that are no images.
         """
         reach, count = self.peer.window, 0
-        kept: dict[int, _Frame] = {}
+        kept: dict[int, _Kept] = {}
         for index, frame in enumerate(frames):
             kept[index] = self._describe(frame)
             count = index + 1
@@ -179,7 +164,7 @@ class SemanticAggregationVideo(ModelRunner[SemanticAggregation]):
         for index in range(max(0, count - reach), count):
             yield self._frame(kept, index, count - 1)
 
-    def _describe(self, frame: Any) -> _Frame:
+    def _describe(self, frame: Any) -> _Kept:
         image = self.image(frame)
         with self.running():
             images = self.model.prepare(image)
@@ -187,9 +172,9 @@ class SemanticAggregationVideo(ModelRunner[SemanticAggregation]):
             proposals = self.model.propose(images, features)
             pooled = self.model.roi_heads.box_roi_pool(features, proposals, images.image_sizes)
             described = self.model.describe(pooled)
-        return _Frame(proposals[0], described, images.image_sizes[0], (int(image.shape[-2]), int(image.shape[-1])))
+        return _Kept(proposals[0], described, images.image_sizes[0], (int(image.shape[-2]), int(image.shape[-1])))
 
-    def _frame(self, kept: dict[int, _Frame], index: int, newest: int) -> FrameDetections:
+    def _frame(self, kept: dict[int, _Kept], index: int, newest: int) -> FrameDetections:
         own, roi = kept[index], self.model.roi_heads
         chosen = spread_references(max(0, index - self.peer.window), newest, self.peer.references)
         with self.running():

@@ -1,0 +1,1 @@
+"""Drawing shapes, strokes and surfaces."""

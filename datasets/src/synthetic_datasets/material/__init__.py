@@ -1,0 +1,1 @@
+"""What samples are made of: digits, backgrounds, streets, paintings."""

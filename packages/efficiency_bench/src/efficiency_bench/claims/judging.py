@@ -1,0 +1,155 @@
+"""From claims and run records to verdicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from efficiency_bench.claims.comparisons import Comparison, compare, describe, state
+from efficiency_bench.claims.definitions import Claim, Claims
+from efficiency_bench.claims.intervals import COMBINED, RULES, SEEDS
+from efficiency_bench.claims.ledger import Verdict
+from efficiency_bench.claims.needs import needed
+from efficiency_bench.claims.records import RANKING, Group, find_groups
+from efficiency_bench.claims.values import Value, read_value
+from efficiency_bench.records.run_record import RunRecord
+from efficiency_bench.workflow.data_sets import DataSet, load_data_sets, with_real_settings
+from efficiency_bench.workflow.origin import name_datasets
+from efficiency_bench.workflow.presets import load_preset
+from efficiency_bench.workflow.tabulate import name_devices
+
+Values = list[dict[str, Value]]
+"""For each test of a claim: place -> value."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The values of a claim in one group of records."""
+
+    group: Group | None
+    values: Values
+    complete: bool
+    """Whether every value is there."""
+    seeded: bool
+    """Whether every value that varies over seeds has enough of them."""
+    count: tuple[int, int]
+    """Number of values that are there, and of those that have records."""
+
+
+def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
+    """The verdict on each claim by the run records in `folders`; presets and data sets lie beside the file of claims.
+
+    One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
+    the first by preset (paper, cpu, quick), this build before kept records.
+
+    Raises:
+        UsageError: a folder or record cannot be read, or runs of one claim read different contents of one data set.
+    """
+    home = claims.path.parent
+    data_sets = load_data_sets(home / "data.yaml")
+    paths = {name: home / "config" / f"{name}.yaml" for name in RANKING}
+    presets = {name: with_real_settings(load_preset(path), data_sets) for name, path in paths.items() if path.exists()}
+    groups = find_groups(folders, presets, data_sets)
+    return [_verdict(claim, _evidence(claim, groups), data_sets) for claim in claims.claims]
+
+
+def _evidence(claim: Claim, groups: Sequence[Group]) -> Evidence:
+    """The best evidence of all groups; without records only printed values are there."""
+    cells = [cell for test in claim.tests for cell in test.measured]
+    found = [_read(claim, None, ())]
+    if cells:
+        found = [_read(claim, group, choice) for group in groups for choice in group.choices(cells)] or found
+    return max(found, key=lambda one: (one.complete, one.complete and one.seeded, one.count))  # the first of equal ones
+
+
+def _read(claim: Claim, group: Group | None, choice: tuple[tuple[str, str], ...]) -> Evidence:
+    values: Values = []
+    for test in claim.tests:
+        runs: dict[str, Mapping[int, RunRecord]] = {
+            place: group.runs(cell, choice) if group and test.basis != "printed" else {}
+            for place, cell in test.cells.items()
+        }
+        values.append({place: read_value(cell, test, runs[place]) for place, cell in test.cells.items()})
+    listed = [(test, value) for test, found in zip(claim.tests, values, strict=True) for value in found.values()]
+    return Evidence(
+        group,
+        values,
+        complete=all(not value.missing for _, value in listed),
+        seeded=all(len(value.by_seed) >= SEEDS for test, value in listed if test.basis == "seeds"),
+        count=(sum(not value.missing for _, value in listed), sum(bool(value.records) for _, value in listed)),
+    )
+
+
+def _verdict(claim: Claim, evidence: Evidence, data_sets: Mapping[str, DataSet]) -> Verdict:
+    tests = [(test, values, compare(test, values)) for test, values in zip(claim.tests, evidence.values, strict=True)]
+    compared = [comparison for _, _, found in tests for comparison in found]
+    verdict = combine(compared)
+    listed = [value for _, values, _ in tests for value in values.values()]
+    records = {record.run_id: record for value in listed for record in value.records}
+    seeds = [len(value.by_seed) for value in listed if value.records and value.by_seed]
+    measured = [
+        describe(test, values, found)
+        for test, values, found in tests
+        if any(not value.missing for value in values.values())
+    ]
+    where = f"claim {claim.id!r}"
+    group = evidence.group if records else None
+    printed = not group and any(test.basis == "printed" for test in claim.tests)
+    return Verdict(
+        id=claim.id,
+        chapter=str(claim.chapter),
+        claim=claim.claim,
+        where=claim.where,
+        rests_on=" ".join(claim.rests_on),
+        thesis=claim.thesis,
+        measured=" | ".join(measured),
+        dataset=_datasets(listed, where),
+        preset=", ".join(sorted({record.preset for record in records.values()})),
+        seeds=str(min(seeds)) if seeds else "",
+        device=name_devices(records.values(), where, mix_devices=True),
+        source=group.source if group else "thesis" if printed else "",
+        verdict=verdict,
+        reason=_reason(verdict, compared, listed, data_sets),
+        rule=rule(claim),
+        records=" ".join(records),
+    )
+
+
+def _datasets(values: Sequence[Value], where: str) -> str:
+    """The data sets that the values' runs read, as tables name them."""
+    runs = [
+        (value.cell, [(value.cell.choice, record) for record in value.records if value.cell.choice]) for value in values
+    ]
+    name_datasets([run for _, own in runs for run in own], {}, where)  # refuses different contents of one set
+    parts = [part for cell, own in runs for part in name_datasets(own, cell.thesis_data, where).split("; ")]
+    return "; ".join(dict.fromkeys(filter(None, parts)))
+
+
+def combine(compared: Sequence[Comparison]) -> str:
+    """The verdict that comparisons make together (`intervals.COMBINED`); a reversed one decides, whatever is missing."""
+    outcomes = [comparison.outcome for comparison in compared]
+    if "reversed" in outcomes:
+        return "does not hold"
+    if None in outcomes:
+        return "not run"
+    return "undecided" if "undecided" in outcomes else "holds"
+
+
+def rule(claim: Claim) -> str:
+    """The rule of a claim in words: its tests, where their spread comes from, and how they are combined."""
+    kinds = dict.fromkeys(f"{state(test)}." for test in claim.tests)
+    bases = dict.fromkeys(RULES[test.basis] for test in claim.tests)
+    return " ".join([*kinds, *bases, COMBINED])
+
+
+def _reason(
+    verdict: str, compared: Sequence[Comparison], values: Sequence[Value], data_sets: Mapping[str, DataSet]
+) -> str:
+    """Why a verdict is not `holds`: the comparisons that decide, or what runs are needed."""
+    if verdict == "holds":
+        return ""
+    if verdict == "not run":
+        missing = [value for value in values if value.missing]
+        without = [f"{value.cell.label}: {value.missing}" for value in missing if value.records]
+        return "; ".join([*dict.fromkeys(without), needed([value.cell for value in missing], data_sets)])
+    decides = "reversed" if verdict == "does not hold" else "undecided"
+    return "; ".join(dict.fromkeys(one.reason for one in compared if one.outcome == decides and one.reason))

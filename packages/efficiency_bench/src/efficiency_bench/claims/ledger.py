@@ -1,0 +1,55 @@
+"""Verdicts as CSV: one row per claim, text cells."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from efficiency_core.files import atomic_path
+
+VERDICTS = ("holds", "does not hold", "undecided", "not run")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the records say of a claim. The fields are the columns of the CSV."""
+
+    id: str
+    chapter: str
+    claim: str
+    where: str
+    rests_on: str
+    """Names of tables, texts and figures, with spaces between."""
+    thesis: str
+    measured: str
+    """Numbers with spreads and units, and the quantities that are judged with their intervals."""
+    dataset: str
+    preset: str
+    seeds: str
+    """Fewest seeds of a value."""
+    device: str
+    source: str
+    """ "this build", the name of a folder of kept records, or "thesis": its printed numbers."""
+    verdict: str
+    """One of `VERDICTS`."""
+    reason: str
+    """Why it does not hold or is undecided, or what a run needs."""
+    rule: str
+    records: str
+    """Run ids with spaces between."""
+
+    @property
+    def targets(self) -> list[str]:
+        return self.rests_on.split()
+
+    @property
+    def runs(self) -> list[str]:
+        return self.records.split()
+
+
+def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
+    """Write the CSV, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Verdict)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(verdict) for verdict in verdicts)

@@ -1,0 +1,125 @@
+"""Groups of run records that may judge a claim: of one source, preset and device. Records of `smoke` never do."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from efficiency_bench import experiments
+from efficiency_bench.claims.cells import Cell
+from efficiency_bench.records.run_record import RunRecord, load_record
+from efficiency_bench.workflow.data_sets import DataSet
+from efficiency_bench.workflow.plan import RunSpec, experiment_runs
+from efficiency_bench.workflow.presets import Preset
+from efficiency_bench.workflow.tabulate import load_run
+from efficiency_core.errors import UsageError
+
+RANKING = ("paper", "cpu", "quick")
+"""Presets whose records judge, the preferred first."""
+THIS_BUILD = "this build"
+Choice = tuple[tuple[str, str], ...]
+"""(data set, name of the folder that its runs read) for each data set that has several folders."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records of one source and device that are runs of one preset."""
+
+    source: str
+    """ "this build", or the name of a folder of kept records."""
+    preset: Preset
+    device: tuple[str, str]
+    """Type and name."""
+    records: Mapping[str, Path]
+    """Run id -> file of the record."""
+    folders: Mapping[str, Sequence[str]]
+    """Data set -> names of the folders that runs of it read."""
+    data_sets: Mapping[str, DataSet]
+    _plans: dict[tuple[str, Choice], list[RunSpec]] = field(default_factory=dict)
+    _loaded: dict[str, RunRecord] = field(default_factory=dict)
+
+    def choices(self, cells: Iterable[Cell]) -> Iterator[Choice]:
+        """Ways to choose the folders that the cells' runs read, real data sets first."""
+        wanted = dict.fromkeys(name for cell in cells for name in data_of(cell))
+        options = [[(name, folder) for folder in self.candidates(name)] for name in wanted]
+        return product(*(option for option in options if len(option) > 1))
+
+    def candidates(self, name: str) -> list[str]:
+        """Folders that runs of a data set may have read: its own, then those of its stand-ins."""
+        chain = [name]
+        while not self.data_sets[chain[-1]].generator:
+            chain.append(self.preset.stand_ins.get(chain[-1], self.data_sets[chain[-1]].stand_in))
+        return [folder for one in chain for folder in self.folders.get(one, ())]
+
+    def runs(self, cell: Cell, choice: Choice) -> dict[int, RunRecord]:
+        """The cell's records by seed."""
+        if cell.choice is None or not any(run.startswith(f"{cell.experiment}-") for run in self.records):
+            return {}
+        own = data_of(cell)
+        key = cell.place, tuple(part for part in choice if part[0] in own)
+        if key not in self._plans:
+            self._plans[key] = self._plan(cell, dict(choice))
+        return {run.seed: self._record(run) for run in self._plans[key] if run.run_id in self.records}
+
+    def _plan(self, cell: Cell, chosen: Mapping[str, str]) -> list[RunSpec]:
+        assert cell.choice is not None
+        variants = {name: next(iter(self.candidates(name)), f"{name}-none") for name in self.data_sets}
+        return experiment_runs(cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target)
+
+    def _record(self, run: RunSpec) -> RunRecord:
+        if run.run_id not in self._loaded:
+            self._loaded[run.run_id] = load_run(self.records[run.run_id], run)
+        return self._loaded[run.run_id]
+
+
+def find_groups(
+    folders: Sequence[Path], presets: Mapping[str, Preset], data_sets: Mapping[str, DataSet]
+) -> list[Group]:
+    """The groups of all records in `folders`, the preferred first: by preset as in `RANKING`, this build before kept ones.
+
+    Raises:
+        UsageError: a folder is not there, is one above folders of records, or holds a record that cannot be read.
+    """
+    found: dict[tuple[str, tuple[str, str]], dict[str, Path]] = {}
+    read: dict[tuple[str, tuple[str, str]], dict[str, dict[str, None]]] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder; expected a folder of run records, such as results/runs")
+        paths = sorted(folder.glob("*.json"))
+        if not paths and (inside := sorted([*folder.glob("runs"), *folder.glob("*/runs")])):
+            raise UsageError(f"{folder}: holds no run records itself; did you mean {' '.join(map(str, inside))}?")
+        for path in paths:
+            record = load_record(path)
+            if record.preset not in RANKING:
+                continue
+            key = source_name(folder), (record.device["type"], record.device["name"])
+            found.setdefault(key, {})[record.run_id] = path
+            for name, facts in record.data.items():
+                place = facts.get("folder", name)
+                read.setdefault(key, {}).setdefault(place.partition("-")[0], {})[place] = None
+    ordered = sorted(found, key=lambda key: key[0] != THIS_BUILD)
+    return [
+        Group(
+            source, presets[preset], device, found[source, device], _listed(read.get((source, device), {})), data_sets
+        )
+        for preset in RANKING
+        if preset in presets
+        for source, device in ordered
+    ]
+
+
+def source_name(folder: Path) -> str:
+    """ "amd-epyc-2-cores" of results/reference/amd-epyc-2-cores/runs; "this build" of any other folder."""
+    place = folder.resolve()
+    return place.parent.name if place.parent.parent.name == "reference" else THIS_BUILD
+
+
+def data_of(cell: Cell) -> list[str]:
+    """Names of the data sets that the cell's runs read."""
+    if cell.choice is None:
+        return []
+    return [cell.choice.data.get(name, name) for name in experiments.get(cell.experiment).data]
+
+
+def _listed(folders: Mapping[str, Mapping[str, None]]) -> dict[str, list[str]]:
+    return {name: list(places) for name, places in folders.items()}

@@ -1,0 +1,1 @@
+"""Run records: what a run found, and what it rests on."""

@@ -1,0 +1,1 @@
+"""Tables, presets and data sets as documents, and the runs they need."""

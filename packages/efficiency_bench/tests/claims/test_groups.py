@@ -1,0 +1,86 @@
+"""Which records judge a claim: preset, device, source and data."""
+
+from typing import Any
+
+import pytest
+
+from efficiency_bench.claims import judge
+from efficiency_core.errors import UsageError
+
+OURS, BASE = "table2_4/ours/map", "table2_4/base/map"
+ORDER = {"kind": "order", "values": [OURS, BASE]}
+KEPT = "results/reference/old-cpu/runs"
+BOTH = ("results/runs", KEPT)
+UP, DOWN = ([80.0, 81.0, 82.0], [70.0, 71.0, 72.0]), ([70.0, 71.0, 72.0], [80.0, 81.0, 82.0])
+
+
+def put(house: Any, values: tuple[list[float], list[float]], **where: Any) -> None:
+    for place, listed in zip((OURS, BASE), values, strict=True):
+        house.put(place, listed, **where)
+
+
+def test_paper_judges_before_cpu_and_this_build_before_kept_records(house: Any) -> None:
+    put(house, UP, preset="cpu", runs=KEPT)
+    found = house.verdict(ORDER, folders=BOTH)
+    assert (found.verdict, found.preset, found.source) == ("holds", "cpu", "old-cpu")
+    put(house, DOWN, preset="cpu")
+    found = house.verdict(ORDER, folders=BOTH)
+    assert (found.verdict, found.preset, found.source) == ("does not hold", "cpu", "this build")
+    assert house.verdict(ORDER, folders=BOTH[::-1]).source == "this build", "whatever the order of the folders"
+    put(house, UP, preset="paper", runs=KEPT)
+    found = house.verdict(ORDER, folders=BOTH)
+    assert (found.verdict, found.preset, found.source) == ("holds", "paper", "old-cpu")
+
+
+def test_enough_seeds_come_before_a_larger_preset(house: Any) -> None:
+    put(house, ([70.0], [80.0]), preset="paper")
+    assert house.verdict(ORDER).verdict == "undecided"
+    put(house, UP, preset="cpu")
+    found = house.verdict(ORDER)
+    assert (found.verdict, found.preset) == ("holds", "cpu")
+    put(house, ([70.0], [80.0]), preset="quick")
+    assert house.verdict(ORDER).preset == "cpu"
+
+
+def test_a_run_of_a_preset_counts_whichever_preset_it_was_made_with(house: Any) -> None:
+    """Presets that agree on an experiment share its runs; the record names the one that ran first."""
+    put(house, UP, preset="paper", label="cpu")
+    found = house.verdict(ORDER)
+    assert (found.verdict, found.preset) == ("holds", "cpu")
+
+
+def test_smoke_and_other_presets_never_judge(house: Any) -> None:
+    put(house, UP, preset="smoke")
+    assert house.verdict(ORDER).verdict == "not run"
+    put(house, UP, preset="cpu", label="custom")
+    assert house.verdict(ORDER).verdict == "not run"
+    put(house, UP, preset="cpu", label="smoke")
+    assert house.verdict(ORDER).verdict == "not run"
+
+
+def test_devices_are_not_mixed(house: Any) -> None:
+    house.put(OURS, UP[0])
+    house.put(BASE, UP[1], device={"type": "cpu", "name": "Other CPU", "threads": 1, "clock_mhz": None})
+    assert house.verdict(ORDER).verdict == "not run"
+    house.put(BASE, UP[1])
+    assert (house.verdict(ORDER).verdict, house.verdict(ORDER).device) == ("holds", "Epic CPU (2 threads)")
+
+
+def test_real_data_judge_before_their_stand_in_and_are_not_mixed_with_it(house: Any) -> None:
+    put(house, UP)
+    put(house, DOWN, data="digits-real")
+    assert house.verdict(ORDER).verdict == "does not hold"
+    for path in house.runs().glob("*.json"):
+        if '"digits-real"' in path.read_text() and '"motion": "none"' in path.read_text():
+            path.unlink()
+    found = house.verdict(ORDER)
+    assert (found.verdict, found.dataset) == ("holds", "MovingDigits (sklearn-digits), digits_small")
+
+
+def test_a_folder_that_is_not_there_is_refused(house: Any) -> None:
+    claims = house.claims(ORDER)
+    with pytest.raises(UsageError, match=r"no such folder; expected a folder of run records"):
+        judge(claims, [house.folder / "nothing"])
+    put(house, UP, runs=KEPT)
+    with pytest.raises(UsageError, match=r"reference: holds no run records itself; did you mean .*old-cpu/runs\?"):
+        judge(claims, [house.folder / "results" / "reference"])

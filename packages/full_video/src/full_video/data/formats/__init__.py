@@ -1,0 +1,1 @@
+"""Readers of data sets of labelled videos in their published layouts."""

@@ -1,0 +1,1 @@
+"""The matching network and its embeddings. Depends on torch and torchvision alone."""
