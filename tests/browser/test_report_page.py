@@ -9,6 +9,11 @@ import pytest
 Open = Callable[..., Any]
 
 
+def expect(target: Any) -> Any:
+    """Playwright's assertion that waits: the page answers a click or a key after the call has returned."""
+    return pytest.importorskip("playwright.sync_api").expect(target)
+
+
 def table(page: Any, name: str) -> Any:
     """The table, which can be sorted and filtered once it comes into view."""
     page.locator(f"#{name}").scroll_into_view_if_needed()
@@ -34,12 +39,12 @@ def test_a_column_sorts_by_its_numbers(open_page: Open) -> None:
     head = table(page, "table2_4").locator("th", has_text="mAP (%), thesis")
     assert head.get_attribute("aria-sort") in (None, "none")
     head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
     first = [float(text) for text in column(page, "table2_4", "mAP (%), thesis") if text]
     assert first == sorted(first) and len(set(first)) > 10
-    assert head.get_attribute("aria-sort") == "ascending"
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
-    assert head.get_attribute("aria-sort") == "descending"
+    expect(head).to_have_attribute("aria-sort", "descending")
     assert [float(text) for text in column(page, "table2_4", "mAP (%), thesis") if text] == sorted(first, reverse=True)
 
 
@@ -47,10 +52,14 @@ def test_rows_are_filtered_by_text_and_by_status(open_page: Open) -> None:
     page = open_page()
     block = page.locator("section", has=table(page, "table2_4")).last
     block.get_by_role("searchbox").fill("FGFA")
-    assert page.locator("#table2_4 tbody tr").count() == 1
-    assert block.get_by_role("status").inner_text() == "1 of 23 rows"
+    expect(page.locator("#table2_4 tbody tr")).to_have_count(1)
+    expect(block.get_by_role("status")).to_have_text("1 of 23 rows")
     block.get_by_role("searchbox").fill("")
+    expect(block.get_by_role("status")).not_to_have_text("1 of 23 rows")
+    rows = page.locator("#table2_4 tbody tr")
+    before = rows.count()
     block.get_by_label("Status in Table 2.4").select_option("thesis only")
+    expect(rows).not_to_have_count(before)
     shown = column(page, "table2_4", "Status")
     assert shown and all("thesis only" in text for text in shown)
 
@@ -58,10 +67,11 @@ def test_rows_are_filtered_by_text_and_by_status(open_page: Open) -> None:
 def test_a_card_shows_the_claims_of_its_verdict(open_page: Open) -> None:
     page = open_page()
     page.locator(".card.does-not-hold a").click()
+    expect(page.locator("#claims-table tbody tr")).to_have_count(3)
     shown = column(page, "claims-table", "Verdict")
-    assert len(shown) == 3 and all("does not hold" in text for text in shown)
+    assert all("does not hold" in text for text in shown)
     page.locator('a[href="#claim-claim_0"]').first.click()
-    assert page.locator("#claim-claim_0").is_visible(), "a link to a claim shows it though a filter hid it"
+    expect(page.locator("#claim-claim_0")).to_be_visible()  # though a filter hid it
 
 
 def test_a_cell_opens_its_runs_by_mouse_and_keyboard(open_page: Open) -> None:
@@ -69,24 +79,23 @@ def test_a_cell_opens_its_runs_by_mouse_and_keyboard(open_page: Open) -> None:
     cell = page.locator("#table2_1 button.cell").first
     cell.click()
     dialog = page.get_by_role("dialog")
-    assert dialog.get_by_role("heading", level=2).inner_text().startswith("Table 2.1")
+    expect(dialog.get_by_role("heading", level=2)).to_contain_text("Table 2.1")
     runs = dialog.locator("details.run")
-    assert runs.count() == 3, "one for each seed"
+    expect(runs).to_have_count(3)  # one for each seed
     runs.first.locator("summary").first.click()
-    text = runs.first.inner_text()
     for said in ("effbench run video_detection --set", "snakemake results/runs/video_detection-", "sha256", "AMD EPYC"):
-        assert said in text
+        expect(runs.first).to_contain_text(said, use_inner_text=True)
     page.keyboard.press("Escape")
-    assert not dialog.is_visible()
-    assert page.evaluate("document.activeElement.dataset.open") == cell.get_attribute("data-open")
+    expect(dialog).to_be_hidden()
+    expect(cell).to_be_focused()
     page.keyboard.press("Enter")
-    assert dialog.is_visible()
+    expect(dialog).to_be_visible()
 
 
 def test_a_verdict_opens_its_rule(open_page: Open) -> None:
     page = open_page()
     page.locator("#claim-claim_0 button").click()
-    assert "a rule" in page.get_by_role("dialog").inner_text()
+    expect(page.get_by_role("dialog")).to_contain_text("a rule", use_inner_text=True)
 
 
 def test_a_hidden_method_leaves_the_colours_of_others(open_page: Open) -> None:
@@ -110,7 +119,7 @@ def test_a_point_is_named_and_opens_with_the_keyboard(open_page: Open) -> None:
     assert "measured, this build" in point.get_attribute("aria-label")
     point.focus()
     page.keyboard.press("Enter")
-    assert page.get_by_role("dialog").is_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
 
 
 def test_a_download_is_the_file_itself(open_page: Open, report: Path) -> None:

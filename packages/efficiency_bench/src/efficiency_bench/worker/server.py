@@ -29,7 +29,12 @@ from efficiency_core.processes import OWNER
 
 _REQUEST_S = 30.0  # a client that connects sends its request at once
 _PR_SET_PDEATHSIG = 1
-_LIBRARIES = ("torch", "torchvision", "pandas", "matplotlib.figure", "efficiency_core.command.options", "typeguard")
+_LIBRARIES = (
+    "torch", "torchvision", "pandas", "matplotlib.figure", "efficiency_core.command.options", "typeguard",
+    # What runs import late, where they need it.
+    "torchmetrics.detection", "faster_coco_eval.core", "fvcore.nn", "safetensors.torch", "h5py", "av", "cv2",
+    "sklearn.datasets", "sklearn.ensemble", "sklearn.metrics", "sklearn.svm",
+)  # fmt: skip
 Fingerprint = dict[str, tuple[int, int]]
 
 
