@@ -25,7 +25,7 @@ BENCH := --benchmark-sort=name --benchmark-columns=min,median,rounds
 # What belongs to another environment must not leak into this one. The folder's name may contain spaces.
 RUN := env -u PYTHONPATH PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: all setup lock test test-all test-packages bench bench-compare bench-counters benchmarks lint docs report unlock clean
+.PHONY: all setup lock test test-all test-packages bench bench-compare bench-counters benchmarks lint lint-types lint-style docs report unlock clean
 all: setup
 	$(RUN) snakemake all --config preset=$(PRESET)
 
@@ -86,10 +86,15 @@ bench-counters: setup
 
 benchmarks: bench
 
-lint: setup
+# `make -j2 lint` checks the types beside the rest.
+lint: lint-types lint-style
+
+lint-types: setup
+	$(RUN) mypy $(PROJECTS:%=%/src)
+
+lint-style: setup
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy $(PROJECTS:%=%/src)
 	$(RUN) snakefmt --check Snakefile workflows/rules
 	$(RUN) snakemake --lint
 

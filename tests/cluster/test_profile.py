@@ -58,13 +58,14 @@ def test_what_each_job_asks_for(plan: list[Job]) -> None:
 
 @pytest.fixture
 def sinfo(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lets SLURM's `sinfo` say what the nodes have."""
+    """Lets SLURM's `sinfo` say what the nodes have. The plugin asks for `squeue` where there is a `sinfo`."""
 
     def say(gres: str) -> None:
         folder = project.folder / "bin"
         folder.mkdir(exist_ok=True)
-        (folder / "sinfo").write_text(f"#!/bin/sh\necho '{gres}'\n")
-        (folder / "sinfo").chmod(0o755)
+        for tool, said in (("sinfo", gres), ("squeue", "")):
+            (folder / tool).write_text(f"#!/bin/sh\necho '{said}'\n")
+            (folder / tool).chmod(0o755)
         monkeypatch.setitem(project.environment, "PATH", f"{folder}:{project.environment['PATH']}")
 
     return say

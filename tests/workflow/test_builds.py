@@ -47,7 +47,6 @@ def test_a_table_rests_on_the_preset_the_data_root_and_the_device(project: Any) 
     assert planned.rules(preset="smoke") == ["tabulate"], "and back"
     planned.make_up(preset="smoke")
     assert planned.rules(preset="smoke", mix_devices="true") == ["tabulate"]
-    planned.make_up(preset="smoke")
     next(project.folder.glob("my results/runs/image_classification*.json")).unlink()
     assert planned.rules(preset="smoke") == ["tabulate", "train"], "a record was deleted"
     (project.folder / "real data" / "cifar10" / "train").mkdir(parents=True)

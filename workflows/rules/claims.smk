@@ -9,7 +9,7 @@ KEPT = {
     for path in ROOT.glob(place)
 }
 try:
-    CLAIMS = load_claims(Path(CLAIMS_FILE))
+    CLAIMS = load_claims(Path(CLAIMS_FILE), {**TABLES, **FIGURES})
     # All seeds of what claims rest on: a figure shows a single one.
     CLAIM_RUNS = with_starts(claim_runs(CLAIMS, PRESET, DATA_FOLDERS))
     RUNS |= {run.run_id: run for run in CLAIM_RUNS}

@@ -10,7 +10,8 @@ from pydantic import Field
 from efficiency_bench.claims.cells import Cell, find_cell
 from efficiency_bench.documents import Added, Entry, Expected, Name, Source, Step, Text, load_document
 from efficiency_bench.figures.definitions import find_figures
-from efficiency_bench.workflow.tables import find_tables
+from efficiency_bench.figures.kinds import Figure
+from efficiency_bench.workflow.tables import Table, find_tables
 
 Place = Annotated[
     str,
@@ -93,15 +94,20 @@ class Claims(Entry):
     """File it was read from; tables, figures, presets and data sets lie beside it."""
 
 
-def load_claims(path: Path) -> Claims:
-    """Read and check a file of claims, with the tables and figures in the folders `tables` and `figures` beside it.
+def load_claims(path: Path, targets: Mapping[str, Table | Figure] | None = None) -> Claims:
+    """Read and check a file of claims.
+
+    Args:
+        path: the file.
+        targets: tables and figures by name; None reads those in the folders `tables` and `figures` beside the file.
 
     Raises:
         UsageError: file, line and claim, what was expected and what came: an unknown key, table, row, metric or kind of test, a
             number of values that the kind does not take, or no range.
     """
     found, source = load_document(path, Claims)
-    targets = {**find_tables(path.parent / "tables"), **find_figures(path.parent / "figures")}
+    if targets is None:
+        targets = {**find_tables(path.parent / "tables"), **find_figures(path.parent / "figures")}
     claims = []
     for number, claim in enumerate(found.claims):
         steps: tuple[Step, ...] = ("claims", number)

@@ -22,13 +22,13 @@ SETTINGS = {
 
 
 def test_every_step_is_scored_on_all_videos_and_timed_on_some(data_set: Callable[..., Path], tmp_path: Path) -> None:
-    data = data_set("moving-digits", "moving_digits-sklearn", train=10, test=10, frames=12)
+    data = data_set("moving-digits", "moving_digits-sklearn", train=4, test=4, frames=12)
     context = RunContext(tmp_path / "run.json", {"moving_digits": data}, device="cpu")
     record = run_experiment("video_speed_accuracy", SETTINGS, context)
     value = {name: metric.value for name, metric in record.metrics.items()}
     names = ("step1", "step2", "step5", "auto0_1")
     assert set(record.protocol["units"]) == set(names)
-    assert record.protocol["timed_videos"] == [0, 5] and set(record.protocol["units"].values()) == {24}
+    assert record.protocol["timed_videos"] == [0, 2] and set(record.protocol["units"].values()) == {24}
 
     # Keyframes of 12 frames: 12, 6, and ceil(12 / 5) = 3.
     assert [value[f"keyframe_share_{name}"] for name in names[:3]] == pytest.approx([100, 50, 25])
