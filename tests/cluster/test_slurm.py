@@ -1,6 +1,7 @@
 """A table on a real SLURM cluster of one node: jobs are killed, and the workflow goes on from there."""
 
 import csv
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -8,10 +9,22 @@ from typing import Any
 
 import pytest
 
+from efficiency_bench.records.run_record import load_record
+
 TABLE = "results/table4_2.csv"
 """A data set and three runs."""
-OPTIONS = (TABLE, "--config", "preset=smoke", "--slurm-init-seconds-before-status-checks", "5")
+OPTIONS = (TABLE, "--config", "preset=longer", "--slurm-init-seconds-before-status-checks", "5")
 PATIENCE_S = 1800
+
+
+@pytest.fixture(autouse=True)
+def longer(project: Any) -> None:
+    """Preset `longer`: smoke whose trainings of the table do not end while they are being cancelled."""
+    config = project.folder / "workflows" / "config"
+    smoke = (config / "smoke.yaml").read_text().replace("preset: smoke", "preset: longer")
+    found = smoke.count("epochs: 2\n      steps: 4\n")
+    assert found == 1, "the training of image_matching"
+    (config / "longer.yaml").write_text(smoke.replace("epochs: 2\n      steps: 4\n", "epochs: 60\n      steps: 4\n"))
 
 
 class Build:
@@ -79,3 +92,14 @@ def test_a_table_with_killed_jobs(slurm: Any, tmp_path: Path) -> None:
         rows = [row for row in csv.DictReader(file) if not row[next(iter(row))].startswith("#")]
     assert {row["status"] for row in rows} <= {"measured", "reported_only"}
     assert any(row["status"] == "measured" and row["device"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_measurement_ends_on_a_node(slurm: Any) -> None:
+    planned = slurm.snakemake("-n", "--cores", "2", "results/table4_1.csv", *OPTIONS[1:])
+    target = re.search(r"results/runs/matching_cost-\w+-s0\.json", planned.stdout)
+    assert target, planned.stderr
+    done = slurm.snakemake(target[0], *OPTIONS[1:])
+    assert done.returncode == 0, done.stderr
+    record = load_record(slurm.folder / target[0])
+    assert record.kind == "measure" and record.metrics["map_speedup"].value > 0
