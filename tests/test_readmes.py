@@ -132,7 +132,8 @@ def detector(path: Path, method: str = "") -> None:
     )  # fmt: skip
     path.parent.mkdir(exist_ok=True)
     peer = PeerConfig(method, flow_width=0.1, keyframe_step=8) if method else PeerConfig()
-    save_detector(path, build_peer(config, peer, None), [str(digit) for digit in range(10)])
+    digits = "zero one two three four five six seven eight nine".split()
+    save_detector(path, build_peer(config, peer, None), digits)
 
 
 def torchscript(path: Path) -> None:
