@@ -132,7 +132,7 @@ def detector(path: Path, method: str = "") -> None:
     )  # fmt: skip
     path.parent.mkdir(exist_ok=True)
     peer = PeerConfig(method, flow_width=0.1, keyframe_step=8) if method else PeerConfig()
-    digits = "zero one two three four five six seven eight nine".split()
+    digits = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     save_detector(path, build_peer(config, peer, None), digits)
 
 
