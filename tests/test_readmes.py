@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def call(command: str, folder: Path) -> str:
 
 
 def run(name: str, folder: Path, chosen: Callable[[str], bool]) -> list[str]:
-    """Runs the chosen commands of a README in order; those that were run."""
+    """Runs the chosen commands of a README in order and prints their times; those that were run."""
     makers, ran = PLACEHOLDERS.get(name, {}), []
     for step in steps(READMES[name]):
         if step.file:
@@ -235,7 +236,9 @@ def run(name: str, folder: Path, chosen: Callable[[str], bool]) -> list[str]:
                 path = folder / word
                 if word in makers and not path.exists():
                     makers[word](path)
+            start = time.perf_counter()
             call(step.text, folder)
+            print(f"{time.perf_counter() - start:6.0f} s  {step.text}", flush=True)
             ran.append(step.text)
     return ran
 
