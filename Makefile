@@ -18,7 +18,7 @@ JOBS ?= 2
 LOCK ?= yes
 BIN := .venv/bin
 READY := .venv/.ready
-REQUIREMENTS := $(if $(filter no,$(LOCK)),requirements.txt,requirements.lock)
+TORCH := ^(torch|torchvision|triton|nvidia-.*|cuda-.*)==
 PROJECTS := datasets packages/efficiency_core packages/location_anticipation packages/full_video packages/outlier_matching \
 	packages/weight_align packages/efficiency_bench
 BENCH := --benchmark-sort=name --benchmark-columns=min,median,rounds
@@ -34,9 +34,18 @@ setup: $(READY)
 $(READY): requirements.txt requirements.lock $(PROJECTS:%=%/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet torchvision$(if $(filter no,$(LOCK)),,$$(sed -n 's/^torchvision\(==[^ ;]*\).*/\1/p' requirements.lock))
-	$(BIN)/python -m pip install --quiet -r $(REQUIREMENTS)
-	$(BIN)/python -m pip install --quiet --no-deps -e ./packages/efficiency_core
+ifeq ($(LOCK),no)
+	$(BIN)/python -m pip install --quiet torchvision
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+else
+	# Versions are exact, so that no part needs to know of the others: two are unpacked at a time, torch beside the rest.
+	rm -rf .venv/pins && mkdir .venv/pins
+	grep -E '$(TORCH)' requirements.lock > .venv/pins/a
+	grep -vE '$(TORCH)|^(-e|\#)' requirements.lock | split -l 40 - .venv/pins/b
+	printf '%s\0' .venv/pins/* | xargs -0 -n 1 -P 2 $(BIN)/python -m pip install --quiet --no-deps -r
+endif
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	$(BIN)/python -m pip check
 	touch $@
 
 lock:

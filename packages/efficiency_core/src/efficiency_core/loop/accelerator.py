@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
+from efficiency_core.devices import in_memory_order
 from efficiency_core.errors import UsageError, WorkError
 from efficiency_core.loop.batch_norm import summed, synchronise
 from efficiency_core.loop.config import LoopConfig
@@ -159,7 +160,8 @@ class Accelerator(AbstractContextManager["Accelerator"]):
             norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
             self.norm = norm if self.scaler is None else None
         if self.scaler is None:
-            optimizer.step()
+            with in_memory_order(optimizer) if self.device.type == "cpu" else nullcontext():
+                optimizer.step()
         else:
             self.scaler.step(optimizer)
             self.scaler.update()
