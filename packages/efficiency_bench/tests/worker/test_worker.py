@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,10 +117,19 @@ def waiting(folder: Path) -> tuple[subprocess.Popen[str], int]:
     return started, int(started.stdout.readline())
 
 
+def forwards(pid: int) -> bool:
+    """Whether the client handles SIGHUP, the last of the signals that it forwards."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGHUP - 1)
+
+
 @pytest.mark.usefixtures("server")
 def test_a_signal_to_the_client_reaches_the_child(tmp_path: Path) -> None:
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 1)):
         started, child = waiting(tmp_path)
+        until(
+            partial(forwards, started.pid)
+        )  # before that, a signal ends the client and the child is killed soon after
         started.send_signal(number)
         started.wait()
         assert gone(child) and started.returncode in (status, 128 + number)
