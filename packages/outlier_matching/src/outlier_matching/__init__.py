@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from outlier_matching.method.toy import Panel, run_toy
     from outlier_matching.networks.config import NetworkConfig
     from outlier_matching.networks.network import MatchingNetwork, embed, resized
-    from outlier_matching.networks.weights import build_network
+    from outlier_matching.networks.weights import build_network, rgb_weights
     from outlier_matching.retrieval.evaluate_config import EvaluateConfig
     from outlier_matching.retrieval.evaluation import (
         Describe,
@@ -64,7 +64,7 @@ _NAMES = {
     "method.objective": "Features Losses Objective",
     "method.pseudo_sets": "PseudoSets initial_sets reference_features refreshed_sets", "method.toy": "Panel run_toy",
     "networks.config": "NetworkConfig", "networks.network": "MatchingNetwork embed resized",
-    "networks.weights": "build_network", "retrieval.evaluate_config": "EvaluateConfig",
+    "networks.weights": "build_network rgb_weights", "retrieval.evaluate_config": "EvaluateConfig",
     "retrieval.evaluation": "Describe Detect Detection LabelledFeatures MatchingScores labelled_features "
     "reference_detector score_features",
     "retrieval.gallery": "Gallery", "retrieval.lookup": "Match describe_folder match open_gallery",

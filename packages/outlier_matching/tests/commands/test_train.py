@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 from outlier_matching.checkpoint import load_network, save_network
 from outlier_matching.networks.network import MatchingNetwork
+from outlier_matching.networks.weights import rgb_weights
 
 Write = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -70,6 +72,34 @@ def test_folders_of_two_domains_and_a_method_without_outliers(tmp_path: Path, wr
     assert "source images      12" in printed and "target images      0" in printed
     status, printed, _ = run("evaluate", tmp_path / "run" / "network.safetensors", *data)
     assert status == 0 and "queries   2 of 2 target images" in printed and "outliers" not in printed
+
+
+def test_weights_of_a_torchvision_network_for_caffe(tmp_path: Path, write_images: Write, run: Run) -> None:
+    """What the option does is what rgb_weights does; frozen layers show it."""
+    data, weights = write_images(size=64), tmp_path / "squeezenet.pt"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = torchvision.models.squeezenet1_1(weights=None).state_dict()
+    torch.save(state, weights)
+    arguments = (
+        "train", data, *SMALL, "--backbone", "squeezenet1_1", "--trained", "thesis", "--size", "64", "--steps", "1",
+        "--method", "siamese", "--weights",
+    )  # fmt: skip
+    for name, options, first in (("rgb", (), state), ("bgr", ("--weights-input", "bgr"), rgb_weights(state))):
+        status, _, error = run(*arguments, weights, "--out", tmp_path / name, *options)
+        assert status == 0, error
+        saved = load_network(tmp_path / name / "network.safetensors").network.state_dict()
+        for entry in ("features.0.weight", "features.0.bias", "features.10.squeeze.weight"):
+            assert torch.equal(saved[f"backbone.{entry}"], first[entry])
+        assert not torch.equal(saved["backbone.features.12.squeeze.weight"], state["features.12.squeeze.weight"])
+    status, _, error = run(*arguments, weights, "--out", tmp_path / "bgr")
+    assert status == 2 and "belongs to a run with other settings" in one_line(error) and "weights_input" in error
+    status, _, error = run(*arguments, "IMAGENET1K_V1", "--out", tmp_path / "no", "--weights-input", "bgr")
+    assert status == 2 and "IMAGENET1K_V1: weights_input=bgr needs weights from a file" in one_line(error)
+    own = tmp_path / "bgr" / "network.safetensors"
+    status, _, error = run(*arguments, own, "--out", tmp_path / "no", "--weights-input", "bgr")
+    assert status == 2 and "network.safetensors: the state lacks 'features.0.weight'" in one_line(error)
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from outlier_matching.method.objective import Features
-from outlier_matching.networks.backbones import FiveLayers
+from outlier_matching.networks.backbones import StackedLayers
 from outlier_matching.networks.config import NetworkConfig
 from outlier_matching.networks.network import MatchingNetwork, embed
 from outlier_matching.networks.weights import build_network, own_names
@@ -247,7 +247,7 @@ def test_other_backbones_and_one_domain() -> None:
     for backbone in ("small", "small_bn"):
         network = built(small(backbone=backbone, dropout=0))
         torch.testing.assert_close(network(x, source=2).fc8, network(x).fc8)
-        assert isinstance(network.backbone, FiveLayers) and not network.backbone.knows_domains
+        assert isinstance(network.backbone, StackedLayers) and not network.backbone.knows_domains
     one, other = built(small(backbone="small_bn", dropout=0)), built(small(backbone="small_dbn", dropout=0))
     torch.testing.assert_close(one(x).fc8, other(x).fc8)
 

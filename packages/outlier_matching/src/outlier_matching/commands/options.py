@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from efficiency_core.command import Output, OutputFile, Pairs, Positional, arg
-from outlier_matching.networks.config import NetworkConfig
+from outlier_matching.networks.config import NetworkConfig, WeightsInput
 from outlier_matching.retrieval.evaluate_config import EvaluateConfig
 from outlier_matching.training.config import TrainConfig
 
@@ -37,6 +37,9 @@ class TrainOptions(DataOptions):
     validation_split: str = ""
     """Split on which mean average precision T->S is computed during the training; the best network is kept as
     ``best.safetensors``. Empty: no validation."""
+    weights_input: WeightsInput = "rgb"
+    """Input of the network in a file of --weights: ``rgb`` in [0, 1], normalised by ImageNet's mean and deviation (torchvision),
+    or ``bgr`` from 0 to 255, minus 104, 117 and 123 (Caffe)."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
 

@@ -18,7 +18,10 @@ def run(options: TrainOptions, device: str) -> None:
         if queries is None:
             raise UsageError(f"{options.data}: has one domain; a validation needs a target")
         validation = gallery, queries
-    result = train(source, target, options.network, config, options.out, device, validation=validation)
+    result = train(
+        source, target, options.network, config, options.out, device, validation=validation,
+        weights_input=options.weights_input,
+    )  # fmt: skip
     last = result.losses[-1]
     print(f"loss               {last.total:.4f}")
     print(f"contrastive        {last.contrastive:.4f}")

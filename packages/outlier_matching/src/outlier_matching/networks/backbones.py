@@ -15,10 +15,10 @@ _SMALL: dict[str, Callable[[int], nn.Module] | None] = {
 }  # fmt: skip
 
 
-class FiveLayers(nn.Sequential):
-    """Convolutions conv1 to conv5 and the layers between them, numbered as in torchvision's AlexNet. ``layers``:
-    AlexNet's, or those of a small backbone; batch norm follows its convolution. ``pool``: side of the feature map that
-    fc6 takes."""
+class StackedLayers(nn.Sequential):
+    """Convolutions and the layers between them, numbered as in torchvision. ``layers``: conv1 to conv5 of AlexNet or of a
+    small backbone, where batch norm follows its convolution, or SqueezeNet's convolution and fire modules. ``pool``: side of
+    the feature map that fc6 takes."""
 
     def __init__(self, layers: nn.Sequential, pool: int) -> None:
         super().__init__()
@@ -37,19 +37,26 @@ class FiveLayers(nn.Sequential):
         """Whether the layers distinguish domains."""
         return any(isinstance(layer, DomainBatchNorm2d) for layer in self.features)
 
-    def conv(self, number: int) -> nn.Conv2d:
-        """Convolution ``number``, from 1."""
-        return [layer for layer in self.features if isinstance(layer, nn.Conv2d)][number - 1]
+    @property
+    def last_two(self) -> list[nn.Module]:
+        """conv4 and conv5, or the last two fire modules of SqueezeNet: what the thesis trains below fc6."""
+        return [layer for layer in self.features if convolutions(layer)][-2:]
 
-    def before(self, number: int) -> nn.Sequential:
-        """The layers before convolution ``number``."""
-        return self.features[: list(self.features).index(self.conv(number))]
+    @property
+    def before_last_two(self) -> nn.Sequential:
+        """The layers before :attr:`last_two`."""
+        return self.features[: list(self.features).index(self.last_two[0])]
+
+
+def convolutions(layer: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions of a layer: itself, or the three of a fire module."""
+    return [part for part in layer.modules() if isinstance(part, nn.Conv2d)]
 
 
 def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
     """A backbone with random weights and the length of its vectors. Raises ValueError if there is no such network, or
     it does not give one vector for an image of that size. ``name``: ``alexnet``, ``small``, ``small_bn``,
-    ``small_dbn``, or a classifier of torchvision; ``size``: height and width of its images."""
+    ``small_dbn``, or a classifier of torchvision without its last layers; ``size``: height and width of its images."""
     with torch.device("meta"):
         shape_only = _build(name).train()
         try:
@@ -64,14 +71,16 @@ def build_backbone(name: str, size: int) -> tuple[nn.Module, int]:
 
 def _build(name: str) -> nn.Module:
     if name in _SMALL:
-        return FiveLayers(_small(_SMALL[name]), 4)
+        return StackedLayers(_small(_SMALL[name]), 4)
     if name not in list_models(module=torchvision.models):
         raise ValueError(
             f"backbone must be {', '.join(_SMALL)} or a classifier of torchvision such as alexnet, got {name!r}"
         )
     if name == "alexnet":
-        return FiveLayers(_alexnet(), 6)
+        return StackedLayers(_alexnet(), 6)
     network = get_model(name, weights=None)
+    if name.startswith("squeezenet"):  # AlexNet's fc6 takes 9,216 numbers, this one 4,608, and without a pool 86,528
+        return StackedLayers(network.features, 3)
     last = next((child for child in _LAST_LAYERS if hasattr(network, child)), None)
     if last is None:
         raise ValueError(f"backbone {name} has none of the last layers {', '.join(_LAST_LAYERS)}")

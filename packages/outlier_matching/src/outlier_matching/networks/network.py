@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize
 
 from outlier_matching.method.objective import Features
-from outlier_matching.networks.backbones import FiveLayers, build_backbone
+from outlier_matching.networks.backbones import StackedLayers, build_backbone
 from outlier_matching.networks.config import NetworkConfig
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of red, green and blue in ImageNet, for images in [0, 1]."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Their standard deviation."""
 
 
 class MatchingNetwork(nn.Module):
@@ -32,8 +34,8 @@ class MatchingNetwork(nn.Module):
         self.fc7 = nn.Linear(config.width, config.width)
         self.fc8 = nn.Linear(config.width, config.embedding)
         self.dropout = nn.Dropout(config.dropout)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         for layer in (self.fc6, self.fc7, self.fc8):
             glorot(layer)
         for name, parameter in self.named_parameters():
@@ -44,9 +46,9 @@ class MatchingNetwork(nn.Module):
         """Whether the entry ``name`` of the state belongs to a layer that is trained."""
         if self.config.trained == "all" or not name.startswith("backbone."):
             return True
-        if not isinstance(self.backbone, FiveLayers) or self.config.trained == "fc":
+        if not isinstance(self.backbone, StackedLayers) or self.config.trained == "fc":
             return False
-        frozen = len(self.backbone.before(4))
+        frozen = len(self.backbone.before_last_two)
         return int(name.split(".")[2]) >= frozen  # backbone.features.<place>.weight
 
     def train(self, mode: bool = True) -> Self:
@@ -54,8 +56,8 @@ class MatchingNetwork(nn.Module):
         super().train(mode)
         if self.config.trained == "fc":
             self.backbone.eval()
-        elif self.config.trained == "thesis" and isinstance(self.backbone, FiveLayers):
-            self.backbone.before(4).eval()
+        elif self.config.trained == "thesis" and isinstance(self.backbone, StackedLayers):
+            self.backbone.before_last_two.eval()
         return self
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class MatchingNetwork(nn.Module):
         return Features(fc6, fc7, self.fc8(fc7))
 
     def _vectors(self, images: Tensor, domain: int, source: int | None) -> Tensor:
-        if not (isinstance(self.backbone, FiveLayers) and self.backbone.knows_domains):
+        if not (isinstance(self.backbone, StackedLayers) and self.backbone.knows_domains):
             return self.backbone(images)
         if source is None:
             return self.backbone(images, domain)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from efficiency_core import loop
 from efficiency_core.devices import convolution_layout
@@ -20,10 +21,11 @@ from efficiency_core.settings import to_json
 from outlier_matching.checkpoint import References
 from outlier_matching.data.image_set import ImageSet, Selection, select
 from outlier_matching.data.pixels import pixel_batches
+from outlier_matching.method.config import check_choice
 from outlier_matching.method.pseudo_sets import PseudoSets
-from outlier_matching.networks.config import NetworkConfig
+from outlier_matching.networks.config import NetworkConfig, WeightsInput
 from outlier_matching.networks.network import MatchingNetwork, embed
-from outlier_matching.networks.weights import build_network
+from outlier_matching.networks.weights import build_network, rgb_weights
 from outlier_matching.retrieval.metrics import retrieve
 from outlier_matching.training.config import TrainConfig
 from outlier_matching.training.pairs import draw_targets
@@ -68,6 +70,7 @@ class Trained:
 def train(
     source: ImageSet, target: ImageSet | None, network: NetworkConfig, config: TrainConfig, folder: str | Path,
     device: str = "cpu", *, validation: tuple[ImageSet, ImageSet] | None = None,
+    weights_input: WeightsInput = "rgb",
 ) -> Trained:  # fmt: skip
     """Train a network, or continue the training in ``folder``. See :func:`efficiency_core.loop.runner.run` for checkpoints,
     logs and continued trainings. ``folder/network.safetensors`` is written at the end. Raises UsageError if ``folder``
@@ -79,20 +82,24 @@ def train(
         source: labelled images of the source domain.
         target: images of the target domain, whose labels are not used; None for the method ``siamese``.
         validation: images of both domains with labels. The mean average precision T->S of their inliers is computed every
-            ``validate_every`` steps, and the best network is kept as ``folder/best.safetensors``."""
+            ``validate_every`` steps, and the best network is kept as ``folder/best.safetensors``.
+        weights_input: input of the network in the file ``config.weights``; ``bgr`` is Caffe's, see
+            :func:`~outlier_matching.networks.weights.rgb_weights`."""
     folder = Path(folder)
     if network.frozen and not config.weights:
         raise UsageError(
             f"trained={network.trained} keeps random initial weights in some layers: give weights, or trained=all"
         )
     chosen = _targets(target, config)
-    fingerprint = {
+    fingerprint: dict[str, Any] = {
         "network": to_json(network), "train": recipe(config, "epochs", "resident_gb"), "source": _identity(source),
         "target": None if chosen is None else _identity(chosen),
     }  # fmt: skip
+    if weights_input != "rgb":  # checkpoints of versions without this argument continue
+        fingerprint["weights_input"] = weights_input
     with Accelerator(device, config) as accelerator:
         accelerator.seed(config.seed, 0)
-        model = _initial_network(network, config.weights)
+        model = _initial_network(network, config.weights, weights_input)
         if device == "cpu" or config.precision != "32-true":  # where convolutions are faster with it
             model = model.to(memory_format=convolution_layout(model, device))
         validate = None
@@ -123,10 +130,17 @@ def _map_ts(source: ImageSet, target: ImageSet, device: torch.device, network: M
     return retrieve(queries, gallery, *labels).mean_average_precision
 
 
-def _initial_network(network: NetworkConfig, weights: str) -> MatchingNetwork:
+def _initial_network(network: NetworkConfig, weights: str, weights_input: WeightsInput) -> MatchingNetwork:
+    start: str | dict[str, Tensor] | None = weights or None
     try:
         with checking(weights):
-            return build_network(network, (read_state(weights) if Path(weights).suffix else weights) or None)
+            check_choice("weights_input", weights_input, WeightsInput)
+            if Path(weights).suffix:
+                state = read_state(weights)
+                start = rgb_weights(state) if weights_input == "bgr" else state
+            elif weights_input != "rgb":
+                raise ValueError(f"weights_input={weights_input} needs weights from a file")
+            return build_network(network, start)
     except ConnectionError as error:
         raise WorkError(str(error)) from error
 
