@@ -62,6 +62,7 @@ def test_a_tiny_problem_is_learned(tmp_path: Path, write_videos: Write) -> None:
     ({}, {"memory": "streamed", "chunk": 3}),
     ({}, {"memory": "checkpointed", "schedule": "cosine", "max_frames": 5}),
     ({"grouping": "slope"}, {"precision": "bf16-mixed"}),
+    ({"backbone": "mobilenet_v2"}, {"memory": "streamed"}),
 ])  # fmt: skip
 def test_variants_train(tmp_path: Path, data: LabelVideos, changes: dict[str, Any], settings: dict[str, Any]) -> None:
     config = recipe(epochs=1, **settings)

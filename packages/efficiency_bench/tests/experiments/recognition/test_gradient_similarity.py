@@ -18,21 +18,26 @@ from efficiency_bench.experiments.recognition.row_gradients import (
 from efficiency_bench.experiments.recognition.stage_distances import every_frame, with_changes
 from full_video import NetworkConfig, VideoNetwork, build_network
 from full_video.data import Clip
+from full_video.networks import Backbone
 
 FRAMES = 6
 LABEL = torch.tensor([2])
 
 
-@pytest.fixture(scope="module")
-def clustered() -> VideoNetwork:
+def seen_data(backbone: Backbone) -> VideoNetwork:
     """A network whose batch norm has seen data, so that its activations are of ordinary size."""
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(classes=4, width=16, clusters=3, dropout=0.0))
+    network = build_network(NetworkConfig(4, backbone, width=16, clusters=3, dropout=0.0))
     with torch.no_grad():
         network.fc.weight.normal_(std=0.2)
         for _ in range(3):
             network.train()(torch.rand(2, FRAMES, 3, 32, 32))
     return network.eval()
+
+
+@pytest.fixture(scope="module")
+def clustered() -> VideoNetwork:
+    return seen_data("resnet18")
 
 
 def video() -> Tensor:
@@ -50,14 +55,22 @@ class OneVideo:
         return Clip(video()[0][self.order], int(LABEL))
 
 
-@pytest.mark.parametrize("stage", ["layer1", "layer3"])
-def test_the_gradients_of_all_rows_add_up_to_that_of_training(clustered: VideoNetwork, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "stage"),
+    [("resnet18", "layer1"), ("resnet18", "layer3"), ("mobilenet_v2", "layer1"), ("mobilenet_v2", "layer3")],
+)
+def test_the_gradients_of_all_rows_add_up_to_that_of_training(backbone: Backbone, stage: str) -> None:
+    clustered = seen_data(backbone)
     for network, rows in ((every_frame(clustered), FRAMES), (clustered, FRAMES if stage == "layer1" else 3)):
         gradients, output = row_gradients(network, video(), LABEL, stage)
         assert len(gradients) == len(output) == rows
         network.zero_grad()
         cross_entropy(network(video()), LABEL).backward()
-        weights = [parameter.grad.flatten() for parameter in getattr(network, stage).parameters()]
+        weights = [
+            parameter.grad.flatten()
+            for name in network.stages[stage]
+            for parameter in network.get_submodule(name).parameters()
+        ]
         torch.testing.assert_close(gradients.mean(dim=0), torch.cat(weights), rtol=1e-3, atol=1e-6)
 
 

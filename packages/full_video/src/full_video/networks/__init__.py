@@ -1,4 +1,4 @@
-"""Video networks on torchvision's ResNets, with clustering inside. Needs torch, torchvision and numpy."""
+"""Video networks on torchvision's ResNets and MobileNetV2, with clustering inside. Needs torch, torchvision and numpy."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

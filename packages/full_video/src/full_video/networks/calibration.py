@@ -20,7 +20,7 @@ def calibrate_stem(network: VideoNetwork, batches: Iterable[Tensor]) -> int:
     time, or there is no frame."""
     if network.config.stem_shifts:
         raise ValueError("a stem that shifts over time sees no single frames; use stem_shift=False")
-    layers = (module for name in network.stem_names for module in getattr(network, name).modules())
+    layers = (module for name in network.stem_names for module in network.get_submodule(name).modules())
     norms = [module for module in layers if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.training) for norm in norms]
     kept = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]

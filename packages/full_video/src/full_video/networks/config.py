@@ -5,14 +5,14 @@ from typing import Literal, get_args
 
 from full_video.clustering.methods import METHODS, Method
 
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"]
 Memory = Literal["plain", "checkpointed", "streamed"]
 Average = Literal["after_relu", "before_relu"]
 Cut = Literal["layer1", "layer2", "layer3"]
 FrozenNorm = Literal["none", "stem", "partial", "all"]
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-"""torchvision's names of a ResNet's stages."""
+"""torchvision's names of a ResNet's stages; of MobileNetV2, the layers whose maps have the strides 4, 8, 16 and 32."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,23 @@ class NetworkConfig:
     classes: int = 0
     """Outputs of the network; 0: as many as the data has classes."""
     backbone: Backbone = "resnet18"
-    """torchvision's name of the ResNet."""
+    """torchvision's name of the network."""
     width: int = 64
-    """Channels of the first stage; 64 is torchvision's network, which its weights need. All layers scale with it."""
+    """64 is torchvision's network, for every backbone, and its weights need it. With another width all layers scale by width
+    / 64: a ResNet has this number of channels in the first stage, MobileNetV2 is torchvision's of that ``width_mult``."""
     shift: bool = True
-    """Temporal shift before the first convolution of residual blocks (TSM); False is TSN."""
+    """Temporal shift before the first convolution of residual blocks (TSM; in MobileNetV2, of those with an expansion); False
+    is TSN."""
     clusters: int = 0
     """Number of clusters g: averages of frames that the tail sees; 0 shows it every frame."""
     grouping: Method = "cumulative"
     """How frames are clustered; the module ``full_video.clustering.clusters`` explains the methods."""
     average: Average = "after_relu"
     """Activations of the stem's last block that are compared and averaged: after its last ReLU (the author's release), or
-    before it, with the ReLU after the average (thesis, section 3.3.2)."""
+    before it, with the ReLU after the average (thesis, section 3.3.2). MobileNetV2 has ReLU6 in its place."""
     cut: Cut = "layer1"
-    """Last stage of the stem."""
+    """Last stage of the stem, at stride 4, 8 or 16. MobileNetV2's blocks end without ReLU, so its stem includes the expansion
+    (1x1 convolution, norm, ReLU6) of the next block, which has stride 2 and no residual connection; the tail begins after it."""
     stem_shift: bool | None = None
     """Whether blocks of the stem shift; None: only in a network without clusters, as in the release."""
     dropout: float = 0.5

@@ -1,13 +1,13 @@
-"""TSM and TSN on torchvision's ResNets, with the frames of a video clustered inside the network (thesis, figure 3.2).
+"""TSM and TSN on torchvision's ResNets and MobileNetV2, with the frames of a video clustered inside (thesis, figure 3.2).
 
 The *stem*, up to the stage ``cut``, sees every frame; the *tail* sees the g averages of its maps, without clusters every map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,13 @@ from torch.utils.checkpoint import checkpoint
 from full_video.clustering.aggregation import cluster_means
 from full_video.clustering.clusters import Clusters, cluster_frames
 from full_video.clustering.hamming import neighbour_distances
-from full_video.networks.backbones import BEFORE_STAGES, ResNetStem, build_body, run_stem
+from full_video.networks.backbones import Stem, build_body, layout_of, run_stem
 from full_video.networks.config import STAGES, Memory, NetworkConfig
 from full_video.networks.frames import IMAGENET_MEAN, IMAGENET_STD, FrameSource, real_lengths
 from full_video.networks.shift import ShiftedConv2d
 from full_video.networks.stem_checks import check_stem
 from full_video.networks.streamed import StreamedStem, stream_distances
 from full_video.networks.weights import load_weights
-
-_DEEP = 23  # blocks in stage 3 from which TSM shifts every second block only (ResNet-101 and deeper)
 
 
 class Output(NamedTuple):
@@ -49,7 +47,8 @@ def build_network(config: NetworkConfig, weights: str | Mapping[str, Tensor] | N
 
 
 class VideoNetwork(nn.Module):
-    """A ResNet that classifies videos; its parameters have torchvision's names (``layer1.0.conv1.weight``, ``fc.bias``).
+    """A ResNet or MobileNetV2 that classifies videos; its parameters have torchvision's names (``layer1.0.conv1.weight``,
+    ``features.0.0.weight``), those of the classifier ``fc.weight`` and ``fc.bias``.
 
     Attributes:
         memory: how the stem is trained. ``plain`` keeps everything that autograd saves of all frames; ``checkpointed``
@@ -64,16 +63,16 @@ class VideoNetwork(nn.Module):
         self.config, self.chunk = config, chunk
         self.memory: Memory = memory
         body = build_body(config)
-        self.conv1, self.bn1, self.relu, self.maxpool = body.conv1, body.bn1, body.relu, body.maxpool
-        self.layer1, self.layer2, self.layer3, self.layer4 = body.layer1, body.layer2, body.layer3, body.layer4
-        self.avgpool = body.avgpool
+        self._layout = layout_of(body)
+        for name, layer in body.named_children():
+            if name not in ("fc", "classifier"):
+                self.add_module(name, layer)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(config.dropout)
-        self.fc = nn.Linear(body.fc.in_features, config.classes)
+        self.fc = nn.Linear(self._layout.features, config.classes)
         nn.init.normal_(self.fc.weight, std=0.001)  # as TSM: a new classifier starts undecided
         nn.init.zeros_(self.fc.bias)
-        cut = STAGES.index(config.cut) + 1
-        self._stem_stages, self._tail_stages = STAGES[:cut], STAGES[cut:]
-        self._shift_blocks()
+        self._shift_convolutions()
         # Buffers follow the device and dtype of the network; they are not in the state, which has torchvision's names.
         self.pixel_mean = nn.Buffer(torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.pixel_std = nn.Buffer(torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
@@ -93,7 +92,7 @@ class VideoNetwork(nn.Module):
         """The logits with the clusters and distances behind them; arguments as for :meth:`forward`."""
         _check_shape(frames)
         if isinstance(frames, Tensor) and len(frames) == 0:
-            self._tell_shifts(self._stem_stages, ())
+            self._tell_shifts(self.stem_names, ())
             return Output(self._classify(self.stem(frames.flatten(0, 1)), ()), None, None)
         if self.config.clusters and self.memory == "streamed":
             stem = StreamedStem(self._stem_module(), self.config.clusters, self.config.grouping, self.chunk)
@@ -109,7 +108,7 @@ class VideoNetwork(nn.Module):
 
     def stem(self, x: Tensor) -> Tensor:
         """(n, 3, H, W) frames, uint8 or normalised -> (n, C, h, w) maps that are compared and averaged."""
-        return run_stem(self, x, self._stem_stages, self.config.average)
+        return run_stem(self, x, self.stem_names, self._last)
 
     def tail(self, rows: Tensor) -> Tensor:
         """(V, g, C, h, w) averages -> (V, classes) logits."""
@@ -138,9 +137,20 @@ class VideoNetwork(nn.Module):
             check_stem(self._stem_module())
 
     @property
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Names of the layers of every stage, in order. The output of the last one is that of the stage; with ``average``
+        ``before_relu``, the last one of the stem is not called as a module."""
+        return dict(self._layout.stages)
+
+    @property
     def stem_names(self) -> tuple[str, ...]:
-        """Names of the network's layers that make its stem, in order."""
-        return (*BEFORE_STAGES, *self._stem_stages)
+        """Names of the layers that make the stem, in order."""
+        return (*self._layout.first, *self._of_stages(STAGES[: STAGES.index(self.config.cut) + 1]))
+
+    @property
+    def tail_names(self) -> tuple[str, ...]:
+        """Names of the layers after the stem, in order, without pooling and classifier."""
+        return self._of_stages(STAGES[STAGES.index(self.config.cut) + 1 :])
 
     @contextmanager
     def testing(self, chunk: int | None = None) -> Iterator[None]:
@@ -168,7 +178,7 @@ class VideoNetwork(nn.Module):
                 f"memory={self.memory!r} needs frames that pass the stem independently, but the blocks up to "
                 f"{self.config.cut} shift over time; use memory='plain', or clusters > 0 with stem_shift=False"
             )
-        return ResNetStem(self, self._stem_stages, self.config.average)
+        return Stem(self, self.stem_names, self._last)
 
     def _maps(self, frames: Tensor | Sequence[FrameSource], lengths: Tensor | None) -> tuple[Tensor, tuple[int, ...]]:
         """Maps (sum of lengths, C, h, w) of the real frames of all videos, and the lengths."""
@@ -182,16 +192,16 @@ class VideoNetwork(nn.Module):
             stem = self._stem_module()
             chunks = torch.split(real, self.chunk)
             return torch.cat([checkpoint(stem, chunk, use_reentrant=False) for chunk in chunks]), counts
-        self._tell_shifts(self._stem_stages, counts)
+        self._tell_shifts(self.stem_names, counts)
         return self.stem(real), counts
 
     def _classify(self, maps: Tensor, counts: tuple[int, ...]) -> Tensor:
         """Maps (sum of counts, C, h, w) of the rows of all videos -> (V, classes)."""
         if self.config.average == "before_relu":
-            maps = torch.relu(maps)  # not in place: averages can be views of the result of another operator
-        self._tell_shifts(self._tail_stages, counts)
-        for stage in self._tail_stages:
-            maps = getattr(self, stage)(maps)
+            maps = self._layout.relu(maps)  # not in place: averages can be views of the result of another operator
+        self._tell_shifts(self.tail_names, counts)
+        for name in self.tail_names:
+            maps = self.get_submodule(name)(maps)
         logits: Tensor = self.fc(self.dropout(self.avgpool(maps).flatten(1)))
         if not counts:
             return logits
@@ -199,26 +209,36 @@ class VideoNetwork(nn.Module):
             return logits.view(len(counts), counts[0], -1).mean(dim=1)
         return torch.stack([video.mean(dim=0) for video in torch.split(logits, list(counts))])
 
-    def _shift_blocks(self) -> None:
-        every = 2 if len(self.layer3) >= _DEEP else 1
-        stem = self._stem_stages if self.config.stem_shifts else ()
-        for stage in (*stem, *(self._tail_stages if self.config.shift else ())):
-            for block in list(getattr(self, stage))[::every]:
-                block.conv1 = ShiftedConv2d.around(block.conv1)
+    @property
+    def _last(self) -> Callable[[Any, Tensor], Tensor] | None:
+        """What stands in for the last layer of the stem."""
+        return self._layout.before_relu if self.config.average == "before_relu" else None
 
-    def _tell_shifts(self, stages: Sequence[str], counts: tuple[int, ...]) -> None:
+    def _of_stages(self, stages: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for stage in stages for name in self._layout.stages[stage])
+
+    def _inside(self, names: Sequence[str]) -> Iterator[nn.Module]:
+        return (module for name in names for module in self.get_submodule(name).modules())
+
+    def _shift_convolutions(self) -> None:
+        stem = set(self._inside(self.stem_names))
+        for name in self._layout.shifted:
+            convolution = self.get_submodule(name)
+            assert isinstance(convolution, nn.Conv2d)
+            if self.config.stem_shifts if convolution in stem else self.config.shift:
+                self.set_submodule(name, ShiftedConv2d.around(convolution))
+
+    def _tell_shifts(self, names: Sequence[str], counts: tuple[int, ...]) -> None:
         lengths = None if len(set(counts)) <= 1 else counts
-        for stage in stages:
-            for block in getattr(self, stage):
-                if isinstance(block.conv1, ShiftedConv2d):
-                    block.conv1.num_frames, block.conv1.lengths = counts[0] if counts else 1, lengths
+        for module in self._inside(names):
+            if isinstance(module, ShiftedConv2d):
+                module.num_frames, module.lengths = counts[0] if counts else 1, lengths
 
     def _freeze_norm(self) -> None:
-        frozen = self.config.frozen_norm
-        norms = {name: module for name, module in self.named_modules() if isinstance(module, nn.BatchNorm2d)}
-        kept = {"none": [], "stem": [n for n in norms if n.split(".")[0] in self.stem_names]}
-        kept |= {"partial": [n for n in norms if n != "bn1"], "all": [*norms]}
-        self._frozen = tuple(norms[name] for name in kept[frozen])
+        frozen, stem = self.config.frozen_norm, set(self._inside(self.stem_names))
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        kept = {"none": [], "stem": [norm for norm in norms if norm in stem], "partial": norms[1:], "all": norms}
+        self._frozen = tuple(kept[frozen])
         for norm in self._frozen:
             norm.eval().requires_grad_(frozen == "stem")
 

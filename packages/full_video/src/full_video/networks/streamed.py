@@ -14,7 +14,7 @@ from full_video.clustering.clusters import Clusters, cluster_frames
 from full_video.clustering.hamming import pack_signs, packed_distance
 from full_video.clustering.methods import METHODS
 from full_video.clustering.run_sums import RunSums, VideoGroups, add_clusters
-from full_video.networks.backbones import ResNetStem
+from full_video.networks.backbones import Stem
 from full_video.networks.frames import FrameSource, frame_chunks, normalised, video_sources
 from full_video.networks.stem_checks import (
     check_draws,
@@ -104,7 +104,7 @@ class StreamedStem(nn.Module):
     def enter(self, frames: Tensor, device: torch.device) -> Tensor:
         """Frames (n, *) as they enter the stem, on its device. The first of a kind that are not all 0 try the stem."""
         frames = frames.to(device, non_blocking=True)
-        if isinstance(self.stem, ResNetStem):
+        if isinstance(self.stem, Stem):
             return frames
         kind = self.stem.training, frames.dtype, frames.dim(), frames.shape[1:2]
         takes = self._takes.get(kind)

@@ -1,6 +1,7 @@
 """Pretrained weights for the networks: torchvision's by name, a file in torchvision's or TSM's names, or a state dict."""
 
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str | Mapping[str, 
         weights: torchvision's name of its weights (such as ``IMAGENET1K_V1``, downloaded on first use); a file that
             ``torch.save`` wrote (only tensors and plain values are read), with a state of torchvision's network or a
             checkpoint of TSM's published code (``module.base_model.layer1.0.conv1.net.weight``); or a state dict with such
-            names."""
+            names. A state may lack the classifier."""
     if isinstance(weights, str):
         name, state = f"{weights}: ", _named(backbone, weights) if Path(weights).suffix == "" else _read(Path(weights))
     else:
@@ -38,12 +39,23 @@ def load_weights(network: nn.Module, backbone: str, weights: str | Mapping[str, 
 
 
 def torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of a state under torchvision's names: without the wrappers of ``DataParallel`` and of TSM's code."""
+    """The entries of a state under torchvision's names, those of the classifier as ``fc``: without the wrappers of
+    ``DataParallel`` and of TSM's code, and with the layers of TSM's MobileNetV2 in torchvision's groups."""
     renamed = {}
     for name, value in state.items():
         parts = [part for part in name.split(".") if part not in ("module", "base_model", "net")]
-        renamed[".".join("fc" if part == "new_fc" else part for part in parts)] = value
+        renamed[re.sub(r"^(new_fc|classifier\.1)\.", "fc.", ".".join(parts))] = value
+    if "features.1.conv.3.weight" in renamed:  # only where the layers of a block are in one row
+        renamed = {re.sub(r"^(features\.\d+\.conv)\.(\d)", _grouped, name): value for name, value in renamed.items()}
     return renamed
+
+
+def _grouped(place: re.Match[str]) -> str:
+    """Place of a layer in a block of MobileNetV2. TSM numbers convolution, norm, ReLU6, convolution, ... from 0 on; in
+    torchvision each ReLU6 and the two layers before it are a group, and the last two layers follow."""
+    groups = 1 if place[1] == "features.1.conv" else 2  # the first block has no expansion
+    group, layer = divmod(int(place[2]), 3)
+    return f"{place[1]}.{group}.{layer}" if group < groups else f"{place[1]}.{group + layer}"
 
 
 def _named(backbone: str, weights: str) -> Mapping[str, Tensor]:

@@ -104,7 +104,7 @@ def row_gradients(network: VideoNetwork, frames: Tensor, label: Tensor, stage: s
     Returns:
         (rows, weights of the stage) and (rows, C, h, w), both detached, for frames (1, T, 3, S, S) and label int64 (1,).
     """
-    module = network.get_submodule(stage)
+    layers = [network.get_submodule(name) for name in network.stages[stage]]
     outputs: list[Tensor] = []
     hook = last_block(network, stage).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     try:
@@ -112,7 +112,7 @@ def row_gradients(network: VideoNetwork, frames: Tensor, label: Tensor, stage: s
     finally:
         hook.remove()
     (output,) = outputs
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    parameters = [parameter for layer in layers for parameter in layer.parameters() if parameter.requires_grad]
     (of_output,) = torch.autograd.grad(loss, output, retain_graph=True)
     rows = []
     for row in range(len(output)):

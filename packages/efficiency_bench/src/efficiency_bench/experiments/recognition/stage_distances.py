@@ -38,8 +38,8 @@ def with_changes(network: VideoNetwork, **changes: Any) -> VideoNetwork:
 
 
 def last_block(network: VideoNetwork, stage: str) -> nn.Module:
-    """The block whose output is that of the stage; the stages of a stem are not called as modules."""
-    return list(network.get_submodule(stage).children())[-1]
+    """The layer whose output is that of the stage."""
+    return network.get_submodule(network.stages[stage][-1])
 
 
 @torch.no_grad()
