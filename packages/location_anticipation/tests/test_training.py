@@ -280,3 +280,16 @@ def test_a_classifier_of_other_classes_starts_anew(
         train(data, tiny(), recipe(), tmp_path / "no", init=tmp_path / "no.pth")
     with pytest.raises(UsageError, match="this detector has none"):
         train(Keyframes(data.videos, horizon=0), tiny(horizon=0), recipe(), tmp_path / "none", freeze=True)
+
+
+def test_the_backbone_starts_from_a_file(tmp_path: Path, data: Keyframes, tiny: Config) -> None:
+    body = build_detector(tiny()).backbone.body.state_dict()
+    file, near = tmp_path / "features.pt", {"iterations": 1, "learning_rate": 1e-12}
+    torch.save({name: value + 0.5 for name, value in body.items()} | {"fc.bias": torch.zeros(3)}, file)
+    done = train(data, tiny(), recipe(backbone_weights=str(file), **near), tmp_path / "run").model.backbone.body
+    assert torch.allclose(done.state_dict()["conv1.weight"], body["conv1.weight"] + 0.5)
+    torch.save({name: value for name, value in body.items() if name != "conv1.weight"}, file)
+    with pytest.raises(UsageError, match=r"the state of resnet18 lacks \['conv1.weight'\]"):
+        train(data, tiny(), recipe(backbone_weights=str(file), **near), tmp_path / "lacks")
+    with pytest.raises(UsageError, match=r"none.pt: no such file"):
+        train(data, tiny(), recipe(backbone_weights=str(tmp_path / "none.pt")), tmp_path / "none")

@@ -31,7 +31,8 @@ class TrainConfig(LoopConfig):
     checkpoint_every: int = 100
     """Steps between checkpoints; there is one after the last step too. Changes no number."""
     backbone_weights: str = ""
-    """Weights of torchvision that the backbone starts from, for example IMAGENET1K_V1; empty starts from random weights."""
+    """Weights that the backbone starts from: torchvision's, for example IMAGENET1K_V1, or a file with a state of torchvision's
+    network, also without classifier (.pt, .safetensors); empty starts from random weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

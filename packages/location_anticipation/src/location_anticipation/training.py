@@ -164,7 +164,8 @@ class _Detection(Task[Batch]):
         accelerator.seed(config.seed, 0)
         try:
             with checking():
-                model = build_peer(detector, peer, config.backbone_weights or None)
+                weights = config.backbone_weights
+                model = build_peer(detector, peer, read_state(weights) if Path(weights).suffix else weights or None)
         except ConnectionError as error:
             raise WorkError(str(error)) from error
         self.model = model.to(accelerator.device)

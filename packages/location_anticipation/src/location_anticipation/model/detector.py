@@ -1,5 +1,7 @@
 """Faster R-CNN that anticipates: section 2.3 of the thesis on torchvision's detector."""
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
@@ -68,13 +70,15 @@ class AnticipationRCNN(FasterRCNN):
         return self.config.horizon
 
 
-def build_detector(config: DetectorConfig, backbone_weights: str | None = None) -> AnticipationRCNN:
-    """A detector after ``config``, optionally with torchvision's classification weights in its backbone.
+def build_detector(
+    config: DetectorConfig, backbone_weights: str | Mapping[str, Tensor] | None = None
+) -> AnticipationRCNN:
+    """A detector after ``config``, optionally with classification weights in its backbone.
 
     Args:
         config: shape and rules.
-        backbone_weights: name of torchvision weights such as ``"IMAGENET1K_V1"`` (downloaded on first use); random
-            initialisation when None.
+        backbone_weights: name of torchvision weights such as ``"IMAGENET1K_V1"`` (downloaded on first use), or a
+            ``state_dict`` of torchvision's network, also without its classifier; random initialisation when None.
     """
     model = AnticipationRCNN(config)
     if backbone_weights is not None:

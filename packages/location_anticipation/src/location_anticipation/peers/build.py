@@ -1,6 +1,9 @@
 """The network, the training data and the video method of a peer, by its name."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from location_anticipation.data.keyframes import Keyframes
 from location_anticipation.data.videos import Videos
@@ -30,8 +33,10 @@ _BETWEEN: dict[str, Any] = {
 }
 
 
-def build_peer(detector: DetectorConfig, peer: PeerConfig, backbone_weights: str | None = None) -> AnticipationRCNN:
-    """The network of a method, optionally with torchvision's classification weights in its backbone.
+def build_peer(
+    detector: DetectorConfig, peer: PeerConfig, backbone_weights: str | Mapping[str, Tensor] | None = None
+) -> AnticipationRCNN:
+    """The network of a method, optionally with classification weights in its backbone: torchvision's, by name, or a state.
 
     For the key box methods that is the plain detector; one training of it serves all of them.
 
