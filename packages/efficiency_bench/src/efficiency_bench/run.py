@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from efficiency_bench import experiments
 from efficiency_bench.experiments.devices import most_devices, threads_divided, with_devices
+from efficiency_bench.experiments.pretrained import as_given, with_weights
 from efficiency_bench.measure.devices import describe_device
 from efficiency_bench.records.artifacts import artifacts_path, write_artifacts
 from efficiency_bench.records.data_files import data_facts
@@ -86,6 +87,7 @@ def run_experiment(name: str, settings: Any, context: RunContext) -> RunRecord:
     data = _checked_data(context.data, experiment.data)
     device = _torch_device(context.device)
     every = to_json(settings)
+    located, weights = with_weights(every)
     start = find_start(experiment, settings, context.seed, context.start)
     read = {name: folder.name for name, folder in data.items()}
     identity = run_id(name, every, {**read, **({"start": start.run_id} if start else {})}, context.seed)
@@ -96,12 +98,15 @@ def run_experiment(name: str, settings: Any, context: RunContext) -> RunRecord:
     folder = context.out.with_suffix("")
     with locked(folder, folder.with_name(f".{folder.name}.lock")):
         rests_on = {name: fact["digest"] for name, fact in facts.items()} | ({"start": start.digest} if start else {})
+        rests_on |= {setting: used.get("sha256", used.get("name", "")) for setting, used in weights.items()}
         drop_stale_work(folder, sources, rests_on)
         begin = (start.network, start.absent) if start else (None, "")
-        begun = {"start": {"run_id": start.run_id, "network_sha256": start.digest}} if start else {}
+        begun: dict[str, Any] = {"weights": weights} if weights else {}
+        begun |= {"start": {"run_id": start.run_id, "network_sha256": start.digest}} if start else {}
         started, clock = datetime.now(UTC), time.perf_counter()
-        if context.devices > 1:
-            settings = build(experiment.settings_type, with_devices(every, context.devices), f"settings of {name}")
+        if weights or context.devices > 1:
+            divided = with_devices(located, context.devices) if context.devices > 1 else located
+            settings = build(experiment.settings_type, divided, f"settings of {name}")
         devices = most_devices(to_json(settings))
         work = experiments.Context(data, device, context.seed, folder, images, *begin)
         with threads_divided(devices) if devices > 1 else nullcontext():
@@ -117,7 +122,7 @@ def run_experiment(name: str, settings: Any, context: RunContext) -> RunRecord:
         settings=every,
         seed=context.seed,
         metrics=outcome.metrics,
-        protocol={**outcome.protocol, **handed_over, **begun, **steps},
+        protocol={**as_given(outcome.protocol, every, located), **handed_over, **begun, **steps},
         data=facts,
         packages=package_versions(),
         sources=sources,

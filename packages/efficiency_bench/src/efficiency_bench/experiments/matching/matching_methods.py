@@ -104,8 +104,10 @@ def train_network(
     settings: Settings, config: TrainConfig, training: Domains, context: Context, folder: Path
 ) -> Trained:
     target = None if config.method == "siamese" else training.target
-    seeded = replace(config, seed=context.seed)
-    return together(train, training.source, target, settings.network, seeded, folder, context.device.type)
+    weights = config.weights.removeprefix("bgr:")
+    asked = {"weights_input": "rgb" if weights == config.weights else "bgr"}
+    seeded = replace(config, seed=context.seed, weights=weights)
+    return together(train, training.source, target, settings.network, seeded, folder, context.device.type, **asked)
 
 
 def describe_with(network: MatchingNetwork, device: torch.device) -> tuple[Describe, Describe]:
