@@ -36,7 +36,8 @@ $(READY): requirements.txt requirements.lock $(PROJECTS:%=%/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 ifeq ($(LOCK),no)
 	$(BIN)/python -m pip install --quiet torchvision
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	grep -v '^-e' requirements.txt > .venv/requirements.txt
+	$(BIN)/python -m pip install --quiet -r .venv/requirements.txt
 else
 	# Versions are exact, so that no part needs to know of the others: two are unpacked at a time, torch beside the rest.
 	rm -rf .venv/pins && mkdir .venv/pins

@@ -13,7 +13,7 @@ import pytest
 
 from efficiency_core import files
 from efficiency_core.errors import UsageError, WorkError
-from efficiency_core.files import atomic_path, check_output, locked, why_no_file
+from efficiency_core.files import atomic_path, check_output, file_sha256, locked, why_no_file
 
 
 def write(path: Path, text: str) -> None:
@@ -239,3 +239,9 @@ def test_why_an_input_is_no_file(tmp_path: Path) -> None:
     assert why_no_file(tmp_path) == "is a folder; name the file"
     assert why_no_file(tmp_path / "pipe") == "is a pipe or a device, not a file"
     assert why_no_file(tmp_path / "none") == "no such file"
+
+
+def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    assert file_sha256(tmp_path / "abc") == expected

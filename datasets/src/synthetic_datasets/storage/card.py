@@ -1,13 +1,13 @@
 """The card of a data set in Croissant (http://mlcommons.org/croissant/1.0), which cannot read HDF5: the record set
 names the arrays without promising that a reader can extract them. What it has no word for is under ``facts``."""
 
-import hashlib
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from efficiency_core.errors import UsageError
+from efficiency_core.files import file_sha256
 from synthetic_datasets.storage.reader import SampleFile
 
 _CROISSANT_WORDS = (
@@ -82,11 +82,9 @@ def card(files: Mapping[str, SampleFile], figures: Figures) -> dict[str, Any]:
 
 
 def _distribution(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "@type": "cr:FileObject", "@id": path.name, "name": path.name, "contentUrl": path.name,
-        "contentSize": f"{path.stat().st_size} B", "encodingFormat": "application/x-hdf5", "sha256": checksum,
+        "contentSize": f"{path.stat().st_size} B", "encodingFormat": "application/x-hdf5", "sha256": file_sha256(path),
     }  # fmt: skip
 
 

@@ -23,10 +23,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_file_is_used_and_without_it_the_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_used_and_without_it_the_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     every = {"training": {"weights": f"bgr:{FILE}|IMAGENET1K_V1", "epochs": 3}, "start": "random"}
     named = {"training": {"weights": "IMAGENET1K_V1", "epochs": 3}, "start": "random"}
     assert with_weights(every) == (named, {"training.weights": {"name": "IMAGENET1K_V1"}})
+    assert "training.weights: no weights/net.pt under EFFICIENCY_DATA" in caplog.text
     with pytest.raises(
         UsageError, match=r"^weights: .*weights/net.pt: no such file; EFFICIENCY_DATA is '.*', and no other"
     ):

@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import logging
 import os
 import platform
@@ -25,6 +26,12 @@ _STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
 _MENDS = {errno.ENOSPC: "; free some space", errno.EDQUOT: "; free some space", errno.EROFS: "; choose another place"}
 _held: set[Path] = set()
 """Lock files of this process; the system would give it each of them again."""
+
+
+def file_sha256(path: str | Path) -> str:
+    """The sha256 of a file's content, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

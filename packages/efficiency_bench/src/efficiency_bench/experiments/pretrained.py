@@ -6,7 +6,7 @@ Caffe's input (``outlier_matching.rgb_weights``). Records keep the setting as it
 place of the data root, and say with a digest what was used.
 """
 
-import hashlib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from efficiency_core.errors import UsageError
+from efficiency_core.files import file_sha256
 from efficiency_core.settings import flatten
 
+_log = logging.getLogger(__name__)
 _PLACE = re.compile(r"(?P<input>bgr:)?data_root/(?P<file>[^|]+)(\|(?P<name>.+))?")
 
 
@@ -39,10 +41,11 @@ def _located(place: re.Match[str], setting: str) -> tuple[str, dict[str, str]]:
     root = os.environ.get("EFFICIENCY_DATA", "")
     path = Path(root, place["file"])
     if root and path.is_file():
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return f"{place['input'] or ''}{path}", {"file": place["file"], "sha256": digest}
+        return f"{place['input'] or ''}{path}", {"file": place["file"], "sha256": file_sha256(path)}
     if place["name"]:
+        _log.warning(
+            "%s: no %s under EFFICIENCY_DATA (%r): %s in its place", setting, place["file"], root, place["name"]
+        )
         return place["name"], {"name": place["name"]}
     raise UsageError(
         f"{setting}: {path}: no such file; EFFICIENCY_DATA is {root!r}, and no other weights are named after '|'"

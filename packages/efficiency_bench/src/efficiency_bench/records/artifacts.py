@@ -2,7 +2,6 @@
 
 The record's protocol names the file, its sha256 and every array, so that a figure never draws what another run left."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from efficiency_bench.records.pictures import ArraySet
 from efficiency_bench.records.run_record import RunRecord
 from efficiency_core.errors import UsageError, WorkError
-from efficiency_core.files import atomic_path
+from efficiency_core.files import atomic_path, file_sha256
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def write_artifacts(record: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[st
             raise WorkError(f"artifact {name!r}: expected an array of numbers or text, got {type(array).__name__}")
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        digest = _sha256(temporary)
+        digest = file_sha256(temporary)
     listed = {name: [str(array.dtype), *array.shape] for name, array in sorted(arrays.items())}
     return {"artifacts": {"file": path.name, "sha256": digest, "arrays": listed}}
 
@@ -112,7 +111,7 @@ def load_artifacts(record_path: Path, record: RunRecord) -> dict[str, NDArray[An
     mend = f"remove {record_path} and run it again"
     if not path.is_file():
         raise UsageError(f"{path}: is not there although its record is; {mend}")
-    if _sha256(path) != note["sha256"]:
+    if file_sha256(path) != note["sha256"]:
         raise UsageError(f"{path}: is not the file its record was written with; {mend}")
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -126,8 +125,3 @@ def _padded(parts: Sequence[Any], fill: Any, kind: type[np.generic]) -> NDArray[
     most = max(map(len, parts), default=0)
     rows = [[*part, *[fill] * (most - len(part))] for part in parts]
     return np.asarray(rows, kind).reshape(len(parts), most, *np.shape(fill))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

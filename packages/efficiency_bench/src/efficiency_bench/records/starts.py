@@ -1,6 +1,5 @@
 """Runs that start from the network of another run: finding it, and making sure that it is the right one."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from efficiency_bench.experiments import Experiment
 from efficiency_bench.records.run_record import difference, load_record
 from efficiency_bench.workflow.plan import start_settings
 from efficiency_core.errors import UsageError
+from efficiency_core.files import file_sha256
 from efficiency_core.settings import to_json
 
 NETWORK = "network.safetensors"
@@ -58,4 +58,4 @@ def find_start(experiment: Experiment, settings: Any, seed: int, record: Path | 
         return Found(found.run_id, None, "", next(iter(found.absent.values())))
     if not network.is_file():
         raise UsageError(f"--start {record}: {network} is not there any more; delete the record to train it again")
-    return Found(found.run_id, network, hashlib.sha256(network.read_bytes()).hexdigest())
+    return Found(found.run_id, network, file_sha256(network))

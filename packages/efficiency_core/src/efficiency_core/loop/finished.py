@@ -1,6 +1,5 @@
 """The checkpoint of a finished training that nobody will make longer, without what only a longer training needs."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 
 from efficiency_core.checkpoint import read_tensors, write_tensors
 from efficiency_core.errors import UsageError
+from efficiency_core.files import file_sha256
 
 _THIN = "thin"
 _MOMENTS = ("optimizers", "momenta")
@@ -35,7 +35,7 @@ def make_thin(path: Path) -> dict[str, int]:
                     names[key] = [name for name, value in weights.items() if _equal(value, network.get(name))]
                     state[key] = {name: value for name, value in weights.items() if name not in names[key]}
             if any(names.values()):
-                files[file.name] = {"sha256": _digest(file), "names": names}
+                files[file.name] = {"sha256": file_sha256(file), "names": names}
         state |= {key: [None] * len(state[key]) for key in _MOMENTS if key in state}
         write_tensors(path, {**content, "task": state, _THIN: files})
     return {device: steps for device, (steps, _) in content.get("pace", {}).items()}
@@ -56,7 +56,7 @@ def filled(path: Path, content: Mapping[str, Any], total: int, optimizers: Seque
         raise UsageError(f"{path}: the training has ended and cannot be made longer; {mend}")
     for name, kept in content[_THIN].items():
         file = path.parent / name
-        if not file.is_file() or _digest(file) != kept["sha256"]:
+        if not file.is_file() or file_sha256(file) != kept["sha256"]:
             raise UsageError(f"{file}: is not the network that this training has left; {mend}")
         network = load_file(file)
         for key, names in kept["names"].items():
@@ -68,8 +68,3 @@ def filled(path: Path, content: Mapping[str, Any], total: int, optimizers: Seque
 
 def _equal(one: Any, other: Tensor | None) -> bool:
     return isinstance(one, Tensor) and other is not None and one.dtype == other.dtype and torch.equal(one, other)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
