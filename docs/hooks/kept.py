@@ -172,6 +172,8 @@ def claims_of(chapter: int) -> str:
             where = f"{claim['claim']} <small>({claim['where']})</small>"
             found = claim["measured"] or claim["reason"]
             found += f" <small>({claim['dataset']}; {claim['seeds']} seeds)</small>" if claim["dataset"] else ""
-            cells = (where, claim["thesis"], found, f"**{claim['verdict']}**")
+            verdict = f"**{claim['verdict']}**"
+            verdict += f" <small>elsewhere: {claim['elsewhere']}</small>" if claim["elsewhere"] else ""
+            cells = (where, claim["thesis"], found, verdict)
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)

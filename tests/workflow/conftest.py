@@ -18,7 +18,7 @@ from efficiency_bench.workflow.presets import Preset, find_preset
 from efficiency_bench.workflow.tables import Table, find_tables
 
 ROOT = Path(__file__).parents[2]
-PRESETS = ("smoke", "quick", "cpu", "paper")
+PRESETS = ("smoke", "quick", "cpu", "pretrained", "paper")
 
 
 class Workflow:

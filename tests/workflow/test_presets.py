@@ -1,8 +1,10 @@
 """Every preset gives every table and figure its runs; without real data these read generated data."""
 
+from pathlib import Path
 from typing import Any
 
 from efficiency_bench.workflow.presets import check_targets
+from efficiency_core.settings import flatten
 
 
 def test_every_preset_gives_every_table_and_figure_its_runs(workflow: Any, preset: str) -> None:
@@ -21,3 +23,29 @@ def test_stand_ins_where_there_is_no_real_data(workflow: Any) -> None:
     assert (folders["office31"], folders["pitts_cyclegan"], folders["shape"]) == ("objects", "pitts_town", "shape")
     assert {folders[name] for name in ("cifar10", "cifar100", "imagenet")} == {"coloured_shapes"}
     assert (folders["office31_domains"], folders["voc2012"]) == ("objects_domains", "shape_scenes")
+
+
+def test_presets_may_give_an_experiment_its_own_seeds(workflow: Any) -> None:
+    preset = workflow.preset("pretrained")
+    assert preset.experiment_seeds == {"video_speed_accuracy": (0, 1, 2)}
+    curve = [run for run in workflow.runs(["fig2_5"], "pretrained").values() if run.kind == "measure"]
+    assert {run.seed for run in curve} == {0, 1, 2}
+    costs = [run for run in workflow.runs(["table3_1"], "pretrained").values() if run.kind == "measure"]
+    assert {run.seed for run in costs} == {0}
+
+
+def test_pretrained_starts_from_weights_and_reads_a_hundred_classes(workflow: Any, tmp_path: Path) -> None:
+    for place in ("tinyimagenet32/train", "tinyimagenet32/test", "imagenette224/train", "imagenette224/val"):
+        (tmp_path / place).mkdir(parents=True)
+    variants = workflow.variants("pretrained", tmp_path)
+    assert variants["cifar100"].folder == "tiny_imagenet32-jpeg" and variants["cifar10"].folder.startswith("coloured_")
+    assert workflow.variants("paper", tmp_path)["cifar100"].folder.startswith("coloured_")
+    weights = {
+        "table2_2": "training.backbone_weights", "table3_1": "weights", "table4_3": "training.weights",
+    }  # fmt: skip
+    for table, name in weights.items():
+        runs = [run for run in workflow.runs([table], "pretrained", tmp_path).values() if run.kind == "train"]
+        said = [flatten(run.settings).get(name, "") for run in runs if flatten(run.settings).get("features") != "sift_fv"]
+        assert said and all("data_root/weights/" in one for one in said), table
+    tuned = [run for run in workflow.runs(["text5_4"], "pretrained", tmp_path).values() if "imagenette" in str(run.data)]
+    assert len(tuned) == 6 and all("data_root/weights/mobilenet" in run.settings["weights"] for run in tuned)

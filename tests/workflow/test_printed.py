@@ -23,6 +23,7 @@ ADDED = {
     "table3_5": ["mgsampler_8"],
     "table4_1": ["isolation_forest"],
     "table4_3": ["isolation_forest"],
+    "text5_4": ["mobilenet_bn", "mobilenet_bn_wa"],
 }
 # What contradicts itself in the thesis -> words of the note that says so.
 CONTRADICTIONS = {

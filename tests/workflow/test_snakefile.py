@@ -106,7 +106,7 @@ def test_an_unknown_preset_and_a_package_that_is_missing_end_in_one_line(project
     done = project.snakemake("-n", preset="smok")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "error: workflows/config: unknown preset 'smok'; there are cpu, paper, quick, smoke"
+        "error: workflows/config: unknown preset 'smok'; there are cpu, paper, pretrained, quick, smoke"
     )
     moved = project.folder / "packages" / "efficiency_core" / "src" / "efficiency_core" / "settings.py"
     moved.rename(moved.with_suffix(".off"))

@@ -86,7 +86,7 @@ def run_experiment(name: str, settings: Any, context: RunContext) -> RunRecord:
         raise UsageError(f"--devices {context.devices}: {name} measures, on one device; leave the option out")
     data = _checked_data(context.data, experiment.data)
     device = _torch_device(context.device)
-    every = to_json(settings)
+    every = experiments.recorded(settings)
     located, weights = with_weights(every)
     start = find_start(experiment, settings, context.seed, context.start)
     read = {name: folder.name for name, folder in data.items()}

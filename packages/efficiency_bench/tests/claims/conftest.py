@@ -99,7 +99,7 @@ class House:
         self.workflows, self.store, self.folder = folder / "workflows", store, folder
         for name, text in {
             "tables/table2_4.yaml": TABLE, "figures/fig3_5.yaml": FIGURE, "data.yaml": DATA,
-            **{f"config/{name}.yaml": self.preset(name) for name in ("paper", "cpu", "quick", "smoke")},
+            **{f"config/{name}.yaml": self.preset(name) for name in ("pretrained", "paper", "cpu", "quick", "smoke")},
         }.items():  # fmt: skip
             path = self.workflows / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ class House:
 
     @staticmethod
     def preset(name: str) -> str:
-        iterations = {"paper": 4000, "cpu": 400, "quick": 40, "smoke": 4}[name]
-        seeds = [0, 1, 2] if name in ("paper", "cpu") else [0]
+        iterations = {"pretrained": 800, "paper": 4000, "cpu": 400, "quick": 40, "smoke": 4}[name]
+        seeds = [0, 1, 2] if name in ("pretrained", "paper", "cpu") else [0]
         settings = {"detection": {"iterations": iterations}, "speed": {"rounds": iterations}}
         content = {"preset": name, "seeds": seeds, "measure_seeds": [0], "data": {}, "experiments": settings}
         return yaml.safe_dump(content)

@@ -19,7 +19,7 @@ def put(house: Any, values: tuple[list[float], list[float]], **where: Any) -> No
         house.put(place, listed, **where)
 
 
-def test_paper_judges_before_cpu_and_this_build_before_kept_records(house: Any) -> None:
+def test_this_build_judges_before_kept_records_and_pretrained_before_paper_before_cpu(house: Any) -> None:
     put(house, UP, preset="cpu", runs=KEPT)
     found = house.verdict(ORDER, folders=BOTH)
     assert (found.verdict, found.preset, found.source) == ("holds", "cpu", "old-cpu")
@@ -28,8 +28,25 @@ def test_paper_judges_before_cpu_and_this_build_before_kept_records(house: Any) 
     assert (found.verdict, found.preset, found.source) == ("does not hold", "cpu", "this build")
     assert house.verdict(ORDER, folders=BOTH[::-1]).source == "this build", "whatever the order of the folders"
     put(house, UP, preset="paper", runs=KEPT)
+    assert house.verdict(ORDER, folders=BOTH).source == "this build", "whatever its preset"
+    assert house.verdict(ORDER, folders=(KEPT,)).preset == "paper"
+    put(house, DOWN, preset="pretrained", runs=KEPT)
+    assert house.verdict(ORDER, folders=(KEPT,)).preset == "pretrained"
+    put(house, UP, preset="paper")
+    assert house.verdict(ORDER, folders=BOTH).preset == "paper"
+
+
+def test_verdicts_of_other_groups_stand_beside(house: Any) -> None:
+    put(house, UP, preset="cpu")
+    assert house.verdict(ORDER).elsewhere == ""
+    put(house, ([70.0], [80.0]), preset="quick")
+    assert house.verdict(ORDER).elsewhere == "", "one seed says nothing"
+    put(house, DOWN, preset="paper", runs=KEPT)
+    put(house, ([80.0, 81.0, 82.0], [80.5, 80.5, 82.5]), preset="pretrained", runs=KEPT)
     found = house.verdict(ORDER, folders=BOTH)
-    assert (found.verdict, found.preset, found.source) == ("holds", "paper", "old-cpu")
+    data = "MovingDigits (sklearn-digits), digits_small; Epic CPU (2 threads)"
+    assert (found.verdict, found.preset) == ("holds", "cpu")
+    assert found.elsewhere == f"undecided (pretrained; {data}); does not hold (paper; {data})"
 
 
 def test_enough_seeds_come_before_a_larger_preset(house: Any) -> None:

@@ -23,7 +23,10 @@ from efficiency_bench.workflow.presets import load_preset
 ROOT = Path(__file__).parents[4]
 WORKFLOWS = ROOT / "workflows"
 KEPT = sorted(ROOT.glob("results/reference/*/runs"))
-REAL = ("MNIST/raw", "cifar10/train", "cifar10/test")
+REAL = (
+    "MNIST/raw", "cifar10/train", "cifar10/test", "tinyimagenet32/train", "tinyimagenet32/test", "imagenette224/train",
+    "imagenette224/val",
+)  # fmt: skip
 """Real data under the data roots of the kept records."""
 
 
@@ -203,7 +206,7 @@ def test_the_command_writes_a_row_for_each_claim(tmp_path: Path, capsys: pytest.
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         "id", "chapter", "claim", "where", "rests_on", "thesis", "measured", "dataset", "preset", "seeds", "device", "source",
-        "verdict", "reason", "rule", "records",
+        "verdict", "reason", "rule", "records", "elsewhere",
     ]  # fmt: skip
     printed = capsys.readouterr().out.splitlines()
     count = sum(row["verdict"] == "holds" for row in rows)

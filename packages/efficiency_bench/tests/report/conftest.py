@@ -102,7 +102,7 @@ charts:
     label: [point]
 """
 CLAIMS_HEAD = (
-    "id,chapter,claim,where,rests_on,thesis,measured,dataset,preset,seeds,device,source,verdict,reason,rule,records\n"
+    "id,chapter,claim,where,rests_on,thesis,measured,dataset,preset,seeds,device,source,verdict,reason,rule,records,elsewhere\n"
 )
 
 

@@ -242,7 +242,8 @@ def test_a_mistake_is_refused_in_one_line(tmp_path: Path, content: dict[str, Any
         ("data", {"fast": {"trains": 1}}, "quick.yaml: data.fast: unknown setting 'trains'"),
         ("data", {"fast": {"train": 0}}, "data.fast: .*train: expected at least 1, got 0"),
         ("stand_ins", {"digits": "fast"}, "stand_ins.digits: no real data set of that name; there are vid"),
-        ("stand_ins", {"vid": "vid"}, "stand_ins.vid: no generated data set 'vid'; there are digits, fast"),
+        ("stand_ins", {"vid": "vod"}, "stand_ins.vid: no data set 'vod'; there are digits, fast, vid"),
+        ("stand_ins", {"vid": "vid"}, "quick.yaml: stand_ins: vid -> vid ends in no generated data set"),
     ],
 )
 def test_a_presets_data_are_checked(sets: dict[str, DataSet], key: str, value: Any, expected: str) -> None:

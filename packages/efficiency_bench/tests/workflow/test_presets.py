@@ -47,6 +47,16 @@ def write(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def test_an_experiment_may_have_its_own_seeds(tmp_path: Path) -> None:
+    assert load_preset(write(tmp_path)).seeds_of("detection") == (0, 1, 2)
+    assert load_preset(write(tmp_path, experiment_seeds={"detection": [5]})).seeds_of("detection") == (5,)
+    for seeds in ([], [1, 1], [-1], {}):
+        with pytest.raises(UsageError, match="experiment_seeds"):
+            load_preset(write(tmp_path, experiment_seeds={"detection": seeds}))
+    with pytest.raises(UsageError, match="unknown experiment 'detect'"):
+        load_preset(write(tmp_path, experiment_seeds={"detect": [1]}))
+
+
 def test_nested_settings_are_laid_over_each_other() -> None:
     first, second = {"a": {"x": 1, "y": 1}, "b": [1, 2]}, {"a": {"y": 2}, "b": [3]}
     layers = [first, second, {"a": {"z": {"w": 0}}}, {"a": {"z": {"v": 1}}}]

@@ -36,7 +36,8 @@ def test_train_then_evaluate(tmp_path: Path, write_folder: Write, run: Run) -> N
     status, printed, _ = run("evaluate", out / NETWORK, *data, "--out", tmp_path / "scores.json", "--batch-size", 4)
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert status == 0
-    assert printed == f"top1 error      {scores['top1_error']:.2f} %\ntop5 error      0.00 %\nimages          9\n"
+    loss = f"loss            {scores['loss']:.4f}\n"
+    assert printed == f"top1 error      {scores['top1_error']:.2f} %\ntop5 error      0.00 %\n{loss}images          9\n"
     assert scores["data"] == "marks" and list(scores["per_class"]) == ["bar", "cross", "disc"]
     assert np.mean(list(scores["per_class"].values())) == pytest.approx(scores["top1_error"])
     # A network that always says the second class: the figures are measured, not remembered.

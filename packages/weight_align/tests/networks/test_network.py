@@ -22,7 +22,7 @@ NORMS = ("none", "bn", "gn", "ln", "in", "wn")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "vgg16_bn"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "vgg16_bn", "mobilenet_v2"])
 def test_imagenet_networks_are_torchvisions(built: Build, images: Draw, name: str) -> None:
     models = pytest.importorskip("torchvision").models
     with torch.random.fork_rng():
@@ -34,6 +34,28 @@ def test_imagenet_networks_are_torchvisions(built: Build, images: Draw, name: st
     network.load_state_dict(reference.state_dict())
     with torch.no_grad():
         assert torch.equal(network(images(1, 64)), reference(images(1, 64)))
+
+
+@pytest.mark.parametrize(("width", "factor"), [(64, 1.0), (16, 0.25)])
+def test_mobilenet_is_torchvisions_at_any_width_and_is_aligned_whole(
+    built: Build, images: Draw, width: int, factor: float
+) -> None:
+    models = pytest.importorskip("torchvision").models
+    config = NetworkConfig(7, "mobilenet_v2", "imagenet", width, "bn", align=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = models.mobilenet_v2(weights=None, num_classes=7, width_mult=factor).eval()
+    network = built(config, reference.state_dict()).eval()
+    assert list(network.state_dict()) == list(reference.state_dict())
+    with torch.no_grad():
+        assert torch.equal(network(images(1, 64)), reference(images(1, 64)))
+    aligned = built(replace(config, align=True), reference.state_dict())
+    filters = [m.weight.flatten(1).detach() for m in aligned.modules() if isinstance(m, nn.Conv2d)]
+    plain = [m.weight.flatten(1).detach() for m in reference.modules() if isinstance(m, nn.Conv2d)]
+    assert len(filters) == len(plain) == 52
+    for found, before in zip(filters, plain, strict=True):
+        centred = before - before.mean(1, keepdim=True)
+        torch.testing.assert_close(found, centred, rtol=1e-3, atol=1e-5)  # its deviation is the one before
 
 
 @pytest.mark.parametrize("name", ["resnet34", "resnet101"])
@@ -152,6 +174,8 @@ def test_components_and_scale_factor(built: Build) -> None:
     ({"fixup": True, "norm": "bn"},
      "fixup is for ResNets without a norm of samples, not for resnet18 with norm=bn"),
     ({"fixup": True, "backbone": "vgg16"}, "not for vgg16"),
+    ({"backbone": "mobilenet_v2", "stem": "imagenet"}, "with stem=imagenet and norm=bn, not stem=imagenet and norm=none"),
+    ({"backbone": "mobilenet_v2", "norm": "bn"}, "not stem=cifar and norm=bn"),
     ({"norm": "wn", "align": True}, "norm=wn and align=true both replace the weight"),
     ({"width": 1, "align": True},
      "align needs width=2 or more in resnet18: with 1 the filters of its 1x1 convolutions"),

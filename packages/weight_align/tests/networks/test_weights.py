@@ -46,6 +46,20 @@ def test_another_number_of_classes(built: Build, images: Draw, backbone: Any, st
     assert torch.equal(other.state_dict()[head], fresh.state_dict()[head])
 
 
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet18"])
+def test_weights_without_a_classifier(built: Build, images: Draw, backbone: Any) -> None:
+    config = NetworkConfig(5, backbone, width=2, norm="bn")
+    saved, fresh = built(config, seed=3).eval(), built(config).state_dict()
+    heads = ("fc.", "classifier.")
+    features = {name: value for name, value in saved.state_dict().items() if not name.startswith(heads)}
+    other = built(config, features).eval()
+    assert torch.equal(other.forward_features(images(2, 64)), saved.forward_features(images(2, 64)))
+    assert all(torch.equal(value, fresh[name]) for name, value in other.state_dict().items() if name.startswith(heads))
+    part = {name: value for name, value in saved.state_dict().items() if not name.endswith(("fc.bias", "classifier.bias"))}
+    with pytest.raises(ValueError, match=r"they lack '(fc|classifier)\.bias'"):
+        built(config, part)
+
+
 def test_plain_weights_start_an_aligned_network(built: Build, images: Draw) -> None:
     """Thesis 5.4.3: a trained BN network is fine-tuned with WA. Each filter keeps its standard deviation."""
     plain = built(replace(SMALL, norm="bn"), seed=3)

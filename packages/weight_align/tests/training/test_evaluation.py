@@ -49,6 +49,11 @@ def test_errors_are_those_of_a_loop(numbered: ImageTensor, batch_size: int) -> N
         each[label][1] += 1
     assert 0 < wrong5 < wrong < 50 and found.images == 50
     assert found.top1_error == 2 * wrong and found.top5_error == 2 * wrong5
+    surprise = [
+        math.log(sum(math.exp(score - row[label]) for score in row))
+        for row, label in zip(scores.tolist(), numbered.labels.tolist(), strict=True)
+    ]
+    assert found.loss == pytest.approx(sum(surprise) / 50, rel=1e-6)
     assert found.per_class[:7] == pytest.approx([100 * bad / count for bad, count in each[:7]], rel=1e-6)
     assert math.isnan(found.per_class[7])  # no image has this class
 

@@ -1,7 +1,7 @@
 """From claims and run records to verdicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from efficiency_bench.claims.comparisons import Comparison, compare, describe, state
@@ -39,7 +39,8 @@ def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
     """The verdict on each claim by the run records in `folders`; presets and data sets lie beside the file of claims.
 
     One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
-    the first by preset (paper, cpu, quick), this build before kept records.
+    the first: this build before kept records, and of these by preset as in `records.RANKING`. What other groups with enough
+    seeds would say stands in `Verdict.elsewhere`.
 
     Raises:
         UsageError: a folder or record cannot be read, or runs of one claim read different contents of one data set.
@@ -49,16 +50,38 @@ def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
     paths = {name: home / "config" / f"{name}.yaml" for name in RANKING}
     presets = {name: with_real_settings(load_preset(path), data_sets) for name, path in paths.items() if path.exists()}
     groups = find_groups(folders, presets, data_sets)
-    return [_verdict(claim, _evidence(claim, groups), data_sets) for claim in claims.claims]
+    found = []
+    for claim in claims.claims:
+        best, *others = _evidence(claim, groups)
+        verdict = _verdict(claim, best, data_sets)
+        found.append(replace(verdict, elsewhere=_elsewhere(claim, verdict, others, data_sets)))
+    return found
 
 
-def _evidence(claim: Claim, groups: Sequence[Group]) -> Evidence:
-    """The best evidence of all groups; without records only printed values are there."""
+def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
+    """The evidence of all groups, the best first; without records only printed values are there."""
     cells = [cell for test in claim.tests for cell in test.measured]
     found = [_read(claim, None, ())]
     if cells:
         found = [_read(claim, group, choice) for group in groups for choice in group.choices(cells)] or found
-    return max(found, key=lambda one: (one.complete, one.complete and one.seeded, one.count))  # the first of equal ones
+    ranks = [(one.complete, one.complete and one.seeded, one.count) for one in found]
+    order = sorted(range(len(found)), key=ranks.__getitem__, reverse=True)  # stable: the first of equal ones
+    return [found[at] for at in order]
+
+
+def _elsewhere(
+    claim: Claim, chosen: Verdict, others: Sequence[Evidence], data_sets: Mapping[str, DataSet]
+) -> str:
+    """The verdicts of other groups that have every value with enough seeds, each with its preset, data and device."""
+    seen, said = {chosen.records}, []
+    for evidence in others:
+        if not (evidence.complete and evidence.seeded):
+            continue
+        other = _verdict(claim, evidence, data_sets)
+        if other.records and other.records not in seen:
+            seen.add(other.records)
+            said.append(f"{other.verdict} ({other.preset}; {other.dataset}; {other.device})")
+    return "; ".join(said)
 
 
 def _read(claim: Claim, group: Group | None, choice: tuple[tuple[str, str], ...]) -> Evidence:
@@ -111,6 +134,7 @@ def _verdict(claim: Claim, evidence: Evidence, data_sets: Mapping[str, DataSet])
         reason=_reason(verdict, compared, listed, data_sets),
         rule=rule(claim),
         records=" ".join(records),
+        elsewhere="",
     )
 
 

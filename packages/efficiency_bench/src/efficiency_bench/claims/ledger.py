@@ -37,6 +37,8 @@ class Verdict:
     rule: str
     records: str
     """Run ids with spaces between."""
+    elsewhere: str
+    """Verdicts of other presets or devices whose records have every value with enough seeds."""
 
     @property
     def targets(self) -> list[str]:

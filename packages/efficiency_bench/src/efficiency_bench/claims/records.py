@@ -8,14 +8,15 @@ from pathlib import Path
 from efficiency_bench import experiments
 from efficiency_bench.claims.cells import Cell
 from efficiency_bench.records.run_record import RunRecord, load_record
-from efficiency_bench.workflow.data_sets import DataSet
+from efficiency_bench.workflow.data_sets import DataSet, stand_in_chain
 from efficiency_bench.workflow.plan import RunSpec, experiment_runs
 from efficiency_bench.workflow.presets import Preset
 from efficiency_bench.workflow.tabulate import load_run
 from efficiency_core.errors import UsageError
 
-RANKING = ("paper", "cpu", "quick")
-"""Presets whose records judge, the preferred first."""
+RANKING = ("pretrained", "paper", "cpu", "quick")
+"""Presets whose records judge, the preferred first. `pretrained` is nearest to the thesis where its own data sets are absent:
+its networks start from ImageNet's weights too, while `paper` on generated data starts from random ones."""
 THIS_BUILD = "this build"
 Choice = tuple[tuple[str, str], ...]
 """(data set, name of the folder that its runs read) for each data set that has several folders."""
@@ -46,9 +47,7 @@ class Group:
 
     def candidates(self, name: str) -> list[str]:
         """Folders that runs of a data set may have read: its own, then those of its stand-ins."""
-        chain = [name]
-        while not self.data_sets[chain[-1]].generator:
-            chain.append(self.preset.stand_ins.get(chain[-1], self.data_sets[chain[-1]].stand_in))
+        chain = stand_in_chain(name, self.data_sets, self.preset)
         return [folder for one in chain for folder in self.folders.get(one, ())]
 
     def runs(self, cell: Cell, choice: Choice) -> dict[int, RunRecord]:
@@ -75,7 +74,7 @@ class Group:
 def find_groups(
     folders: Sequence[Path], presets: Mapping[str, Preset], data_sets: Mapping[str, DataSet]
 ) -> list[Group]:
-    """The groups of all records in `folders`, the preferred first: by preset as in `RANKING`, this build before kept ones.
+    """The groups of all records in `folders`, the preferred first: this build before kept ones, by preset as in `RANKING`.
 
     Raises:
         UsageError: a folder is not there, is one above folders of records, or holds a record that cannot be read.
@@ -97,14 +96,15 @@ def find_groups(
             for name, facts in record.data.items():
                 place = facts.get("folder", name)
                 read.setdefault(key, {}).setdefault(place.partition("-")[0], {})[place] = None
-    ordered = sorted(found, key=lambda key: key[0] != THIS_BUILD)
     return [
         Group(
             source, presets[preset], device, found[source, device], _listed(read.get((source, device), {})), data_sets
         )
+        for kept in (False, True)
         for preset in RANKING
         if preset in presets
-        for source, device in ordered
+        for source, device in found
+        if (source != THIS_BUILD) == kept
     ]
 
 

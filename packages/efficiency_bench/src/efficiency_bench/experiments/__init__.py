@@ -3,10 +3,10 @@
 from functools import cache
 from importlib import import_module
 
-from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start
+from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start, recorded
 from efficiency_core.errors import UsageError
 
-__all__ = ["Context", "Experiment", "Outcome", "Start", "get", "module_of", "names"]
+__all__ = ["Context", "Experiment", "Outcome", "Start", "get", "module_of", "names", "recorded"]
 
 _ROOMS = {
     "detection": (

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from efficiency_bench.records.data_files import split_files
 from efficiency_bench.records.run_record import Metric
 from efficiency_bench.records.set_index import load_index, open_fold
+from efficiency_core.settings import to_json
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+
+def added(default: Any) -> Any:
+    """A field of an experiment's settings that was added after runs of it were kept: records leave it out where it has its
+    default, so that earlier runs keep their ids."""
+    return field(default=default, metadata={"added": True})
+
+
+def recorded(settings: Any) -> dict[str, Any]:
+    """Every setting as records keep it, nested, as plain JSON values; see :func:`added`."""
+    return _without_added(settings, to_json(settings))
+
+
+def _without_added(settings: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if not (one.metadata.get("added") and value == one.default):
+            found[one.name] = _without_added(value, values[one.name]) if is_dataclass(value) else values[one.name]
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efficiency_bench.experiments import Experiment
+from efficiency_bench.experiments import Experiment, recorded
 from efficiency_bench.records.run_record import difference, load_record
 from efficiency_bench.workflow.plan import start_settings
 from efficiency_core.errors import UsageError
 from efficiency_core.files import file_sha256
-from efficiency_core.settings import to_json
 
 NETWORK = "network.safetensors"
 """What a training leaves in its folder."""
@@ -48,7 +47,7 @@ def find_start(experiment: Experiment, settings: Any, seed: int, record: Path | 
             "(snakemake does, and trains it first)"
         )
     found = load_record(record)
-    expected = to_json(start_settings(wanted, f"start of {experiment.name}"))
+    expected = recorded(start_settings(wanted, f"start of {experiment.name}"))
     if (found.experiment, found.seed) != (wanted.experiment, seed):
         raise UsageError(f"--start {record}: expected {what}, got one of {found.experiment} with seed {found.seed}")
     if odd := difference(expected, found.settings):

@@ -47,6 +47,7 @@ class Details:
             ("Measured", claim.measured),
         ]
         facts += [("Rule", claim.rule), ("Where", claim.where), ("Data set", claim.dataset), ("Device", claim.device)]
+        facts.append(("Elsewhere", claim.elsewhere))
         build = self._builds.get(claim.source)
         runs = [(build.name, run) for run in claim.runs if run in build.records] if build else []
         if absent := len(claim.runs) - len(runs):

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from efficiency_bench import experiments
+from efficiency_bench.experiments import recorded
 from efficiency_bench.records.run_record import RunRecord
 from efficiency_bench.report.builds import Build
-from efficiency_bench.workflow.data_sets import DataSet, load_data_sets, with_real_settings
+from efficiency_bench.workflow.data_sets import DataSet, load_data_sets, stand_in_chain, with_real_settings
 from efficiency_bench.workflow.origin import name_datasets
 from efficiency_bench.workflow.presets import Preset, load_preset
 from efficiency_bench.workflow.tables import RunChoice
-from efficiency_core.settings import to_json
 
 
 class Target(Protocol):
@@ -53,8 +52,7 @@ class Choices:
         preset = self.presets.get(row["preset"])
         if preset is None:
             return []
-        trained = experiments.get(choice.experiment).kind == "train"
-        seeds = preset.seeds if trained else preset.measure_seeds
+        seeds = preset.seeds_of(choice.experiment)
         datasets = {"", *row["dataset"].split("; ")}
         found = [
             record
@@ -73,15 +71,14 @@ class Choices:
         if key not in self._settings:
             where = f"{target}: settings of {choice.experiment}"
             settings = preset.settings(choice.experiment, choice.settings, where, folders, target)
-            self._settings[key] = to_json(settings)
+            self._settings[key] = recorded(settings)
         return self._settings[key]
 
     def _reads(self, record: RunRecord, choice: RunChoice, preset: Preset) -> bool:
         """Whether the run read the data sets of the choice, or what stands in for them."""
         for own, fact in record.data.items():
-            names = [choice.data.get(own, own)]
-            while names[-1] in self.data_sets and not self.data_sets[names[-1]].generator:
-                names.append(preset.stand_ins.get(names[-1], self.data_sets[names[-1]].stand_in))
+            name = choice.data.get(own, own)
+            names = stand_in_chain(name, self.data_sets, preset) if name in self.data_sets else [name]
             if fact.get("folder", own).partition("-")[0] not in names:
                 return False
         return True

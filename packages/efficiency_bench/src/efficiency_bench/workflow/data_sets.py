@@ -101,7 +101,7 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
     """Data set -> its variant with this preset where `data_root` holds real data (empty: it holds none).
 
     Raises:
-        UsageError: the preset gives sizes that a data set does not take, or a stand-in that is not generated or not wanted.
+        UsageError: the preset gives sizes that a data set does not take, or a stand-in that is unknown or not wanted.
     """
     for name, sizes in preset.data.items():
         where = f"{preset.path}: data.{name}"
@@ -115,10 +115,24 @@ def choose_variants(data_sets: Mapping[str, DataSet], preset: Preset, data_root:
         if name not in data_sets or not data_sets[name].real:
             known = ", ".join(other for other, data_set in data_sets.items() if data_set.real)
             raise UsageError(f"{where}: no real data set of that name; there are {known}")
-        if stand_in not in data_sets or not data_sets[stand_in].generator:
-            known = ", ".join(other for other, data_set in data_sets.items() if data_set.generator)
-            raise UsageError(f"{where}: no generated data set {stand_in!r}; there are {known}")
+        if stand_in not in data_sets:
+            raise UsageError(f"{where}: no data set {stand_in!r}; there are {', '.join(data_sets)}")
+        stand_in_chain(name, data_sets, preset)
     return {name: _variant(data_set, data_sets, preset, data_root) for name, data_set in data_sets.items()}
+
+
+def stand_in_chain(name: str, data_sets: Mapping[str, DataSet], preset: Preset) -> list[str]:
+    """The data set, and what stands in for it one after the other with this preset, down to one that is generated.
+
+    Raises:
+        UsageError: a stand-in of the preset leads back to a data set before it.
+    """
+    chain = [name]
+    while not data_sets[chain[-1]].generator:
+        chain.append(preset.stand_ins.get(chain[-1], data_sets[chain[-1]].stand_in))
+        if chain[-1] in chain[:-1]:
+            raise UsageError(f"{preset.path}: stand_ins: {' -> '.join(chain)} ends in no generated data set")
+    return chain
 
 
 def with_real_settings(preset: Preset, data_sets: Mapping[str, DataSet]) -> Preset:

@@ -9,7 +9,7 @@ from efficiency_bench.records.run_record import run_id
 from efficiency_bench.workflow.presets import Preset
 from efficiency_bench.workflow.tables import Measure, Row, RunChoice, Table
 from efficiency_core.errors import UsageError
-from efficiency_core.settings import build, changed, format_assignments, to_json
+from efficiency_core.settings import build, changed, format_assignments
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def experiment_runs(
     name = choice.experiment
     data = _folders(name, choice.data, variants, where)
     settings = preset.settings(name, choice.settings, f"{where}: settings of {name}", data.values(), target)
-    seeds = preset.seeds if experiments.get(name).kind == "train" else preset.measure_seeds
-    return [_spec(name, settings, data, seed, variants, f"{where}: start of {name}") for seed in seeds]
+    return [
+        _spec(name, settings, data, seed, variants, f"{where}: start of {name}") for seed in preset.seeds_of(name)
+    ]
 
 
 def start_settings(start: experiments.Start, where: str) -> Any:
@@ -70,7 +71,7 @@ def _spec(
     if wanted is not None:
         read = _folders(wanted.experiment, wanted.data, variants, where)
         start = _spec(wanted.experiment, start_settings(wanted, where), read, seed, variants, where)
-    every = to_json(settings)
+    every = experiments.recorded(settings)
     return RunSpec(
         run_id=run_id(name, every, {**data, **({"start": start.run_id} if start else {})}, seed),
         experiment=name,

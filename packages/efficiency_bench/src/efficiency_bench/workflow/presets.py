@@ -51,11 +51,13 @@ class Preset(Entry):
     """File the preset was read from, for messages."""
     devices: Annotated[int, Strict(), Field(ge=1), Expected("a whole number from 1")] = 1
     """Devices of every training: GPUs, or processes on the CPU. Not part of a run's id."""
+    experiment_seeds: Annotated[Mapping[str, Seeds], Expected("EXPERIMENT: a list of seeds")] = field(default_factory=dict)
+    """Seeds of an experiment, in place of those of its kind: of one that times and trains, for example."""
     stand_ins: Annotated[
         Mapping[str, Annotated[str, Expected("the name of a data set")]],
-        Expected("DATA SET: GENERATED DATA SET THAT STANDS IN FOR IT"),
+        Expected("DATA SET: DATA SET THAT STANDS IN FOR IT"),
     ] = field(default_factory=dict)
-    """Real data set -> generated data set to read where the real one is absent, instead of the stand-in it names itself."""
+    """Real data set -> data set to read where the real one is absent, instead of the stand-in it names itself."""
     targets: Annotated[Mapping[Target, Experiments], Expected("TABLE OR FIGURE: {EXPERIMENT: {SETTING: VALUE}}")] = (
         field(default_factory=dict)
     )
@@ -63,6 +65,11 @@ class Preset(Entry):
     smaller than others, or whose rows shall share a run."""
     real: Annotated[Mapping[str, Mapping[str, Mapping[str, Any]]], Added] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> recipe in place of the preset's (`data_sets.with_real_settings`)."""
+
+    def seeds_of(self, experiment: str) -> tuple[int, ...]:
+        """The seeds of an experiment's runs."""
+        of_kind = self.seeds if experiments.get(experiment).kind == "train" else self.measure_seeds
+        return self.experiment_seeds.get(experiment, of_kind)
 
     def settings(
         self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = (), target: str = ""
@@ -102,6 +109,8 @@ def load_preset(path: Path) -> Preset:
     if preset.name != path.stem:
         raise source.error(("preset",), f"expected the file's name {path.stem!r}, got {preset.name!r}")
     check_experiments(preset.experiments, source, ("experiments",))
+    for name in preset.experiment_seeds:
+        find_experiment(name, source, ("experiment_seeds", name))
     for target, by_experiment in preset.targets.items():
         check_experiments(by_experiment, source, ("targets", target))
     return dataclasses.replace(preset, path=path)

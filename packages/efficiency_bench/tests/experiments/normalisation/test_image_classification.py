@@ -1,12 +1,15 @@
 """Image classification at the smallest scale: what its record and pictures hold, fine-tuning, and a training that diverges."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from efficiency_bench.experiments import recorded
+from efficiency_bench.experiments.normalisation.domain_adaptation import Settings as DomainSettings
 from efficiency_bench.experiments.normalisation.image_classification import (
     FOUND,
     PICTURED,
@@ -15,6 +18,7 @@ from efficiency_bench.experiments.normalisation.image_classification import (
     rate_of,
     start_of,
 )
+from efficiency_bench.experiments.normalisation.rate_search import RateSearch, divided
 from efficiency_bench.experiments.normalisation.training_pictures import look, middle_layer
 from efficiency_bench.records.artifacts import load_artifacts
 from efficiency_bench.records.json_file import write_json
@@ -23,7 +27,9 @@ from efficiency_bench.records.run_record import RunRecord, load_record
 from efficiency_bench.run import RunContext, run_experiment
 from efficiency_bench.workflow.presets import overlaid
 from efficiency_core.settings import build as build_settings
+from efficiency_core.settings import to_json
 from weight_align.checkpoint import load_network
+from weight_align.data import DatasetInfo, ImageTensor
 from weight_align.networks import NetworkConfig, build_network
 from weight_align.training import TrainConfig
 
@@ -119,6 +125,54 @@ def test_a_network_with_bn_is_fine_tuned_with_weight_align(shapes: Path, tmp_pat
     wanted, plain = start_of(settings), Settings(network=NetworkConfig(norm="bn", align=False))
     assert wanted is not None and build_settings(Settings, wanted.settings, "start") == plain
     assert start_of(Settings()) is None
+
+
+def test_the_learning_rate_is_searched_on_held_out_training_images(shapes: Path, tmp_path: Path) -> None:
+    search = {"factors": [1e-4, 1.0, 1e9], "epochs": 2, "held_out": 0.25}
+    record = run(shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False})
+    found = record.protocol["rate_search"]
+    losses = found["loss_on_held_out"]
+    assert list(losses) == ["0.0001", "1", "1e+09"] and losses["1e+09"] == "diverged"
+    assert found["factor"] == min((1e-4, 1.0), key=lambda factor: losses[f"{factor:g}"])
+    assert (found["trained"], found["held_out"], found["epochs"]) == (30, 10, 2), "of 40 training images"
+    plain = rate_of(build_settings(Settings, TINY, "test"))
+    assert record.metrics["learning_rate"].value == pytest.approx(found["factor"] * plain)
+    assert record.metrics["train_images"].value == 40 and record.settings["search"]["epochs"] == 2
+    (tmp_path / "run.json").unlink()
+    again = run(shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False})
+    assert again.protocol["rate_search"] == found and again.metrics["train_loss"] == record.metrics["train_loss"]
+    failed = run(shapes, tmp_path / "none.json", search={"factors": [1e9, 1e8]}, pictured_epochs=0,
+                 network={"norm": "none", "align": False, "fixup": False})  # fmt: skip
+    assert failed.protocol["rate_search"]["factor"] == 1e8 and failed.metrics["diverged"].value == 1
+
+
+def test_images_are_divided_by_class() -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0, 0, 2, 2])
+    images = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 2, 2).contiguous()
+    rest, held_out = divided(ImageTensor(images, labels, DatasetInfo("Numbers", "", ("a", "b", "c"))), 0.25)
+    assert rest.images[:, 0, 0, 0].tolist() == [0, 1, 2, 4, 6]  # type: ignore[union-attr]
+    assert held_out.images[:, 0, 0, 0].tolist() == [3, 5, 7]  # type: ignore[union-attr]
+
+
+def test_a_training_starts_from_given_weights(whole: Path, shapes: Path, tmp_path: Path) -> None:
+    weights = str(whole.with_suffix("") / "network.safetensors")
+    slow = {"learning_rate": 1e-9}
+    record = run(shapes, tmp_path / "run.json", weights=weights, training=slow, single_learning_rate=1e-9, pictured_epochs=0)
+    assert record.settings["weights"] == weights
+    before, after = (load_network(path) for path in (weights, tmp_path / "run" / "network.safetensors"))
+    for name, value in before.network.state_dict().items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(after.network.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_settings_that_were_added_later_change_no_earlier_id() -> None:
+    plain = build_settings(Settings, TINY, "test")
+    assert not {"weights", "search"} & recorded(plain).keys() and {"weights", "search"} <= to_json(plain).keys()
+    searching = replace(plain, search=RateSearch(factors=(1.0,)), weights="x.pt")
+    assert recorded(searching) == to_json(searching)
+    nested = recorded(DomainSettings(pretraining=plain))
+    assert nested["pretraining"] == recorded(plain) and nested["tuning"] == to_json(TrainConfig(epochs=60, learning_rate=0.001))
+    assert build_settings(Settings, recorded(plain), "test") == plain
 
 
 def test_the_learning_rate_is_linear_in_the_batch() -> None:

@@ -33,7 +33,8 @@ def run(options: EvaluateOptions, device: str) -> None:
         found = evaluate(saved.network, data, batch_size=options.batch_size or 256, **shared)
     figures = {name: value for name, value in asdict(found).items() if name not in ("per_class", "images")}
     for name, value in figures.items():
-        print(f"{name.replace('_', ' ').replace('iou', 'IoU'):14}  {value:.2f} %")
+        shown = f"{value:.4f}" if name == "loss" else f"{value:.2f} %"
+        print(f"{name.replace('_', ' ').replace('iou', 'IoU'):14}  {shown}")
     print(f"{'images':14}  {found.images}")
     if options.out:
         shares = [None if math.isnan(value) else value for value in found.per_class]  # JSON has no NaN

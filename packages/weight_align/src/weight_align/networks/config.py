@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Backbone = Literal["vgg16", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+Backbone = Literal["vgg16", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"]
 Norm = Literal["none", "bn", "gn", "ln", "in", "wn"]
 Stem = Literal["cifar", "imagenet"]
 Scale = Literal["filter", "layer", "none"]
@@ -47,7 +47,7 @@ class NetworkConfig(AlignmentConfig):
     classes: int = 0
     """Number of outputs; 0: as many as the data set has classes."""
     backbone: Backbone = "resnet50"
-    """Architecture, by torchvision's name."""
+    """Architecture, by torchvision's name. MobileNetV2 is torchvision's: with ``stem`` imagenet and ``norm`` bn alone."""
     stem: Stem = "cifar"
     """``imagenet`` has torchvision's layers under torchvision's names. ``cifar`` is for images of 32 pixels: a ResNet starts with
     a 3x3 convolution of stride 1 without max-pooling, VGG16 ends in one linear layer on the mean of its last map."""
@@ -70,6 +70,10 @@ class NetworkConfig(AlignmentConfig):
         for name, least in (("classes", 0), ("width", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        if self.backbone == "mobilenet_v2" and (self.stem != "imagenet" or self.norm != "bn"):
+            raise ValueError(
+                f"mobilenet_v2 is torchvision's: with stem=imagenet and norm=bn, not stem={self.stem} and norm={self.norm}"
+            )
         if self.fixup and (self.norm in SAMPLE_NORMS or self.backbone == "vgg16"):
             raise ValueError(
                 f"fixup is for ResNets without a norm of samples, not for {self.backbone} with norm={self.norm}"

@@ -69,8 +69,8 @@ def build_deeplab(
     stride is 4. ``state``: ``state_dict`` for the ResNet, as in :func:`~weight_align.networks.network.build_network`.
     """
     head = head or HeadConfig()
-    if config.backbone == "vgg16":
-        raise ValueError("the backbone of DeepLabv3 must be a ResNet, got vgg16")
+    if not config.backbone.startswith("resnet"):
+        raise ValueError(f"the backbone of DeepLabv3 must be a ResNet, got {config.backbone}")
     backbone = build_network(config, state)
     assert isinstance(backbone, ResNet)
     inputs = backbone.fc.in_features

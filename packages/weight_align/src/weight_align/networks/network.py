@@ -1,7 +1,7 @@
 """The classifiers of chapter 5: every backbone with every norm, each with and without WeightAlign."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -14,23 +14,29 @@ from weight_align.networks.norms import weight_norm
 from weight_align.networks.resnet import ResNet
 from weight_align.networks.vgg import VGG
 
-Network = ResNet | VGG
+if TYPE_CHECKING:
+    from weight_align.networks.mobilenet import MobileNet
+
+    Network = ResNet | VGG | MobileNet
+else:
+    Network = ResNet | VGG  # torchvision, of which MobileNet is made, need not be installed
 _CLASSIFIERS = ("fc.", "classifier.6.", "classifier.")
 
 
 def build_network(config: NetworkConfig, state: Mapping[str, Tensor] | None = None) -> Network:
     """A network with random weights, or with those of a trained one. Random weights are drawn from torch's default
     generator. Returns a network from images (B, 3, H, W) of floating point to class scores (B, classes); ``.config`` is
-    ``config``. Raises ValueError if ``config`` has no classes, or the state does not fit.
+    ``config``. Raises ValueError if ``config`` has no classes, or the state does not fit; ModuleNotFoundError for
+    MobileNetV2 without torchvision.
 
     Args:
-        state: ``state_dict`` of a network with the same layers, of this package or of torchvision. A classifier for another
-            number of classes is left out and starts at random. A state without WeightAlign may start a network with it
+        state: ``state_dict`` of a network with the same layers, of this package or of torchvision. A classifier that is absent
+            or for another number of classes starts at random. A state without WeightAlign may start a network with it
             (thesis 5.4.3): with one scale per filter, the scales start at the standard deviations of the filters, as
             ``weight_align(network, keep="function")`` sets them; other scales start at one."""
     if not config.classes:
         raise ValueError("classes must be 1 or more to build a network, got 0")
-    network = VGG(config) if config.backbone == "vgg16" else ResNet(config)
+    network = _plain_network(config)
     if state is not None and config.align and not is_aligned_state(state):
         load_weights(network, state)
         align_network(network, "function" if config.scale == "filter" or not config.variance else "weights")
@@ -44,6 +50,16 @@ def build_network(config: NetworkConfig, state: Mapping[str, Tensor] | None = No
     if state is not None:
         load_weights(network, state)
     return network
+
+
+def _plain_network(config: NetworkConfig) -> Network:
+    if config.backbone == "vgg16":
+        return VGG(config)
+    if config.backbone == "mobilenet_v2":
+        from weight_align.networks.mobilenet import MobileNet
+
+        return MobileNet(config)
+    return ResNet(config)
 
 
 def align_network(network: Network, keep: Keep) -> None:
@@ -66,12 +82,15 @@ def is_aligned_state(state: Mapping[str, Tensor]) -> bool:
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load ``state`` into ``network``; a classifier of another size keeps its own weights. Raises ValueError if another
-    entry is missing, left over, or has another shape."""
+    """Load ``state`` into ``network``; where its classifier is absent or of another size, the network keeps its own. Raises
+    ValueError if another entry is missing, left over, or has another shape."""
     wanted = network.state_dict()
     head = next(prefix for prefix in _CLASSIFIERS if any(name.startswith(prefix) for name in wanted))
     given = dict(state)
-    if any(name.startswith(head) and name in given and given[name].shape != wanted[name].shape for name in wanted):
+    absent = not any(name.startswith(_CLASSIFIERS) for name in given)
+    if absent or any(
+        name.startswith(head) and name in given and given[name].shape != wanted[name].shape for name in wanted
+    ):
         given = {name: value for name, value in given.items() if not name.startswith(head)}
         given |= {name: value for name, value in wanted.items() if name.startswith(head)}
     missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]

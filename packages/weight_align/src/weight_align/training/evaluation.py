@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from efficiency_core.devices import convolution_layout
@@ -30,6 +31,8 @@ class ErrorRates:
     """Top-1 error of each class; NaN for a class without images."""
     images: int
     """Number of images."""
+    loss: float
+    """Mean cross-entropy, in nats."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,17 @@ def evaluate(
         batch_size: images at a time. Changes the results by rounding alone."""
     classes = len(images.info.class_names)
     wrong, wrong5, count = (torch.zeros(classes, dtype=torch.int64, device=device) for _ in range(3))
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     for scores, labels in _scored(network, _image_batches, images, normalisation, batch_size, device):
         hits = scores.topk(min(5, classes), dim=1).indices == labels[:, None]
         count += torch.bincount(labels, minlength=classes)
         wrong += torch.bincount(labels[~hits[:, 0]], minlength=classes)
         wrong5 += torch.bincount(labels[~hits.any(dim=1)], minlength=classes)
+        loss += cross_entropy(scores.float(), labels, reduction="sum")
     each = (100 * wrong / count).tolist()  # 0/0 is NaN
     total = int(count.sum())
-    return ErrorRates(100 * int(wrong.sum()) / total, 100 * int(wrong5.sum()) / total, tuple(each), total)
+    errors = (100 * int(wrong.sum()) / total, 100 * int(wrong5.sum()) / total)
+    return ErrorRates(*errors, tuple(each), total, float(loss) / total)
 
 
 def evaluate_segmentation(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start
+from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start, added
 from efficiency_bench.experiments.normalisation.image_training import check_training, open_split, until_it_diverges
+from efficiency_bench.experiments.normalisation.rate_search import RateSearch, best_factor
 from efficiency_bench.records.run_record import Metric
 from efficiency_core.loop import check_least, check_positive
 from efficiency_core.settings import to_json
@@ -50,6 +51,11 @@ class Settings:
     (5.4.3), from a tenth of the learning rate and without warm-up."""
     fine_tuning_share: float = 0.25
     """Epochs of the fine-tuning divided by those of the training before; the thesis does not give them."""
+    weights: str = added("")
+    """Weights that the training starts from: a file, or torchvision's name (`weight_align.checkpoint.start_weights`). Empty: random
+    ones, or those of `start`."""
+    search: RateSearch = added(RateSearch())
+    """Search of the learning rate on held-out training images; by default there is none."""
 
     def __post_init__(self) -> None:
         check_training(self.training)
@@ -57,6 +63,8 @@ class Settings:
         check_positive(self, "single_learning_rate")
         if self.start == "unaligned" and not self.network.align:
             raise ValueError("start unaligned needs network.align true: the network is fine-tuned with WeightAlign")
+        if self.start == "unaligned" and self.weights:
+            raise ValueError("start unaligned has weights of its own: leave weights empty")
         if not 0 < self.fine_tuning_share <= 1:
             raise ValueError(f"fine_tuning_share must be in (0, 1], got {self.fine_tuning_share}")
 
@@ -80,6 +88,12 @@ def run(settings: Settings, context: Context) -> Outcome:
     network = replace(settings.network, classes=len(images.training.info.class_names))
     # The images are chosen already.
     training = replace(settings.training, learning_rate=rate_of(settings), images=0, seed=context.seed)
+    begin = context.start or settings.weights or None
+    before = f"the network before {context.start_absent}" if context.start_absent else ""
+    factor, searched = 1.0, {}
+    if settings.search.factors and not before:
+        factor, searched = best_factor(settings.search, images.training, images.normalisation, network, training, begin, context)
+        training = replace(training, learning_rate=factor * training.learning_rate)
     device, epochs, count = context.device.type, training.epochs, settings.pictured_epochs
 
     def judge(model: Network) -> ErrorRates:
@@ -89,11 +103,10 @@ def run(settings: Settings, context: Context) -> Outcome:
     pictures = TrainingPictures(inputs, lambda model: judge(model).top1_error, epochs, count, folder)
 
     def work() -> tuple[Trained[Network], ErrorRates]:
-        trained = train(images.training, network, training, context.folder, device, context.start, after_epoch=pictures)
+        trained = train(images.training, network, training, context.folder, device, begin, after_epoch=pictures)
         return trained, judge(trained.network)
 
-    before = f"the network before {context.start_absent}"
-    found, diverged = (None, before) if context.start_absent else until_it_diverges(work)
+    found, diverged = (None, before) if before else until_it_diverges(work)
     metrics = {
         "batch_size": Metric(float(training.batch_size), "images"),
         "width": Metric(float(network.width), "channels"),
@@ -122,6 +135,7 @@ def run(settings: Settings, context: Context) -> Outcome:
         "test": "whole images that lie in memory, the middle of images in files",
         "test_error_by_epoch": "of the network in eval mode, with running statistics where its norm has any",
         "loss_by_epoch": [round(loss, 6) for loss in losses],
+        **searched,
     }
     absent = (*FOUND, *(PICTURED if pictures.epochs else ()))
     return Outcome(metrics, protocol, pictures.artifacts(), dict.fromkeys(absent, diverged) if diverged else {})

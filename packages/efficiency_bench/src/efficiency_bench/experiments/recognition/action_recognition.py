@@ -72,12 +72,13 @@ def run(settings: Settings, context: Context) -> Outcome:
 
 def start_of(settings: VideoSettings) -> Start | None:
     """The training that a run starts from: the same recipe without what makes its row, on eight frames that all show motion."""
-    if settings.weights or settings.start == "random":
+    if settings.start == "random" or (settings.weights and settings.start == "motion"):
         return None
     own = settings.network
     network, epochs = NetworkConfig(backbone=own.backbone, width=own.width, dropout=own.dropout), settings.start_epochs
     changes = {"sampling": Sampling(8), "max_frames": 0, "memory": "plain", "epochs": epochs, "learning_rate": 0.001}
-    start = Settings(network, replace(settings.training, **changes), start="random", start_epochs=epochs)  # type: ignore[arg-type]
+    recipe = replace(settings.training, **changes)  # type: ignore[arg-type]
+    start = Settings(network, recipe, settings.weights, start="random", start_epochs=epochs)
     return Start("action_recognition", changed(start), {DATA: "move4mnist_start"})
 
 

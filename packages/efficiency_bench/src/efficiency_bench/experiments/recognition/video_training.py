@@ -61,8 +61,9 @@ class VideoSettings:
     """The training. The run sets `seed`; `memory` is used only with clusters."""
     weights: str = ""
     """torchvision's weights for the network, for example IMAGENET1K_V1, or a file; empty: none, see `start`."""
-    start: Literal["motion", "random"] = "motion"
-    """Start of a network without `weights`: a TSM of its width that learned motion first, or random weights."""
+    start: Literal["motion", "random", "weights_and_motion"] = "motion"
+    """Start of a network without `weights`: a TSM of its width that learned motion first, or random weights. A network with
+    `weights` starts from these, or with `weights_and_motion` from a TSM that started from these and learned motion."""
     start_epochs: int = 3
     """Passes over move4mnist_start of that TSM."""
 
@@ -71,6 +72,8 @@ class VideoSettings:
             raise ValueError("training.seed must be 0: the run sets it")
         if self.network.classes:
             raise ValueError("network.classes must be 0: the data set gives the classes")
+        if self.start == "weights_and_motion" and not self.weights:
+            raise ValueError("start weights_and_motion needs weights")
         if self.start_epochs < 1:
             raise ValueError(f"start_epochs must be at least 1, got {self.start_epochs}")
 
