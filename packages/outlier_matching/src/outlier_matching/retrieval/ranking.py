@@ -9,6 +9,8 @@ from torch import Tensor
 
 # Number of distances in a block: 64 MiB of float64.
 _ELEMENTS = 2**23
+# Number of gallery features that are centred at a time: 16 MiB of float64, which stay in a cache.
+_TILE = 2**21
 # The search by inner products rounds. This number of further candidates is measured again exactly.
 _SPARE = 16
 # Largest relative difference of equal distances, 256 units of the last place of float64.
@@ -50,16 +52,21 @@ def distance_blocks(
         raise ValueError("the gallery is empty")
     if exclude is not None and exclude.shape != queries.shape[:1]:
         raise ValueError(f"expected one gallery row to exclude a query, ({len(queries)},), got {tuple(exclude.shape)}")
-    device, center = gallery.device, gallery.mean(dim=0, dtype=torch.float64)
-    rows, columns = (max(1, _ELEMENTS // max(1, count)) for count in gallery.shape)
+    device, center = gallery.device, gallery.mean(dim=0, dtype=_floating(gallery)).double()
+    width = gallery.shape[1]
+    rows, columns = max(1, _ELEMENTS // len(gallery)), max(1, _TILE // (width + 2))
+    # One matrix product for all three terms: (-2 (q - c), 1, |q - c|^2)'(g - c, |g - c|^2, 1).
+    whole = torch.ones(min(columns, len(gallery)), width + 2, dtype=torch.float64, device=device)
     for first in range(0, len(queries), rows):
         block = queries[first : first + rows].to(device, torch.float64) - center
         norms = block.square().sum(dim=1, keepdim=True)
+        block = torch.cat((-2 * block, torch.ones_like(norms), norms), dim=1)
         squares = torch.empty(len(block), len(gallery), dtype=torch.float64, device=device)
         for start in range(0, len(gallery), columns):
-            part = gallery[start : start + columns].double() - center
-            squares[:, start : start + columns] = torch.addmm(part.square().sum(dim=1), block, part.T, alpha=-2.0)
-        squares += norms
+            part = whole[: min(columns, len(gallery) - start)]
+            torch.sub(gallery[start : start + columns], center, out=part[:, :width])
+            torch.linalg.vector_norm(part[:, :width], dim=1, out=part[:, width]).square_()
+            torch.mm(block, part.T, out=squares[:, start : start + columns])
         if exclude is not None:
             own = exclude[first : first + rows].to(device)
             present = (own >= 0).nonzero().squeeze(1)
