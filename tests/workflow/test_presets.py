@@ -27,7 +27,7 @@ def test_stand_ins_where_there_is_no_real_data(workflow: Any) -> None:
 
 def test_presets_may_give_an_experiment_its_own_seeds(workflow: Any) -> None:
     preset = workflow.preset("pretrained")
-    assert preset.experiment_seeds == {"video_speed_accuracy": (0, 1, 2)}
+    assert preset.own_seeds == {"video_speed_accuracy": (0, 1, 2)}
     curve = [run for run in workflow.runs(["fig2_5"], "pretrained").values() if run.kind == "measure"]
     assert {run.seed for run in curve} == {0, 1, 2}
     costs = [run for run in workflow.runs(["table3_1"], "pretrained").values() if run.kind == "measure"]
@@ -45,7 +45,11 @@ def test_pretrained_starts_from_weights_and_reads_a_hundred_classes(workflow: An
     }  # fmt: skip
     for table, name in weights.items():
         runs = [run for run in workflow.runs([table], "pretrained", tmp_path).values() if run.kind == "train"]
-        said = [flatten(run.settings).get(name, "") for run in runs if flatten(run.settings).get("features") != "sift_fv"]
+        said = [
+            flatten(run.settings).get(name, "") for run in runs if flatten(run.settings).get("features") != "sift_fv"
+        ]
         assert said and all("data_root/weights/" in one for one in said), table
-    tuned = [run for run in workflow.runs(["text5_4"], "pretrained", tmp_path).values() if "imagenette" in str(run.data)]
+    tuned = [
+        run for run in workflow.runs(["text5_4"], "pretrained", tmp_path).values() if "imagenette" in str(run.data)
+    ]
     assert len(tuned) == 6 and all("data_root/weights/mobilenet" in run.settings["weights"] for run in tuned)

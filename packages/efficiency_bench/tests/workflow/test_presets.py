@@ -49,12 +49,17 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_an_experiment_may_have_its_own_seeds(tmp_path: Path) -> None:
     assert load_preset(write(tmp_path)).seeds_of("detection") == (0, 1, 2)
-    assert load_preset(write(tmp_path, experiment_seeds={"detection": [5]})).seeds_of("detection") == (5,)
+    own = load_preset(write(tmp_path, own_seeds={"detection": [5], "table2_4": [1, 2]}))
+    assert own.seeds_of("detection") == own.seeds_of("detection", "table2_1") == (5,)
+    assert own.seeds_of("detection", "table2_4") == (1, 2)
+    check_targets(own, ["table2_4"])
+    with pytest.raises(UsageError, match="own_seeds: no table or figure 'table2_4'; there are table2_5"):
+        check_targets(own, ["table2_5"])
     for seeds in ([], [1, 1], [-1], {}):
-        with pytest.raises(UsageError, match="experiment_seeds"):
-            load_preset(write(tmp_path, experiment_seeds={"detection": seeds}))
+        with pytest.raises(UsageError, match="own_seeds"):
+            load_preset(write(tmp_path, own_seeds={"detection": seeds}))
     with pytest.raises(UsageError, match="unknown experiment 'detect'"):
-        load_preset(write(tmp_path, experiment_seeds={"detect": [1]}))
+        load_preset(write(tmp_path, own_seeds={"detect": [1]}))
 
 
 def test_nested_settings_are_laid_over_each_other() -> None:

@@ -1,6 +1,7 @@
 """Precision, memory layout and compilation: the same boxes, within what the arithmetic allows."""
 
 import shutil
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -117,6 +118,57 @@ def test_parts_of_the_peers_that_are_compiled(
         part.register_forward_hook(lambda module, inputs, output: ran.add(module))
     assert len(list(stream(torch.rand(3, 3, 48, 64)))) == 3
     assert ran == set(compiled)
+
+
+@pytest.mark.parametrize("fpn", [False, True])
+def test_openvino_gives_the_same_boxes(tiny: Config, fpn: bool) -> None:
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    made = build_detector(tiny(detections_per_image=10, fpn=fpn)).eval()
+    with torch.no_grad():
+        made.roi_heads.box_predictor.cls_score.weight.mul_(50)
+    expected = run(made, None)
+    weights = list(made.state_dict())
+    results = run(made, Inference(runtime="openvino"))
+    assert list(made.state_dict()) == weights
+    assert sum(len(result.boxes) for result in results) > 0
+    for result, reference in zip(results, expected, strict=True):
+        torch.testing.assert_close(result.boxes, reference.boxes, atol=1e-2, rtol=0)
+        torch.testing.assert_close(result.scores, reference.scores, atol=1e-4, rtol=0)
+    parts = [made.get_submodule(name).forward for name in ("backbone", "rpn.head", "roi_heads.box_head")]
+    assert [len(part._compiled) for part in parts] == [1, 1, 1], "compiled once for all frames of a size"
+    list(VideoDetector(made, 1)([torch.rand(3, 96, 64)]))
+    assert [len(part._compiled) for part in parts] == [2, 2, 1], (
+        "and again for another size, whatever the number of boxes"
+    )
+    bfloat16 = run(build_like(made), Inference(precision="bf16", runtime="openvino"))
+    assert all(result.boxes.dtype == torch.float32 for result in bfloat16)
+
+
+def build_like(model: AnticipationRCNN) -> AnticipationRCNN:
+    other = build_detector(model.config)
+    other.load_state_dict(model.state_dict())
+    return other.eval()
+
+
+def test_a_part_run_by_openvino_still_trains(model: AnticipationRCNN) -> None:
+    pytest.importorskip("openvino")
+    Inference(runtime="openvino").prepare(model)
+    features = model.backbone(torch.rand(1, 3, 64, 64))
+    sum(value.sum() for value in features.values()).backward()
+    assert all(weight.grad is not None for weight in model.backbone.fpn.parameters() if weight.requires_grad)
+
+
+def test_openvino_refuses_what_it_cannot_run(model: AnticipationRCNN, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="compile goes with the runtime torch"):
+        Inference(compile=True, runtime="openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModuleNotFoundError, match="openvino"):
+        Inference(runtime="openvino").prepare(model)
+    with pytest.raises(
+        ValueError, match=r"takes detectors with backbone or rpn\.head or roi_heads\.box_head; this one has none"
+    ):
+        Inference(runtime="openvino").prepare(nn.Conv2d(3, 3, 1))
 
 
 def test_refuses_a_precision_that_does_not_exist() -> None:

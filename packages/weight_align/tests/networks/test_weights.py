@@ -55,7 +55,9 @@ def test_weights_without_a_classifier(built: Build, images: Draw, backbone: Any)
     other = built(config, features).eval()
     assert torch.equal(other.forward_features(images(2, 64)), saved.forward_features(images(2, 64)))
     assert all(torch.equal(value, fresh[name]) for name, value in other.state_dict().items() if name.startswith(heads))
-    part = {name: value for name, value in saved.state_dict().items() if not name.endswith(("fc.bias", "classifier.bias"))}
+    part = {
+        name: value for name, value in saved.state_dict().items() if not name.endswith(("fc.bias", "classifier.bias"))
+    }
     with pytest.raises(ValueError, match=r"they lack '(fc|classifier)\.bias'"):
         built(config, part)
 

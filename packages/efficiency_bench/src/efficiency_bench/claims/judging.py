@@ -69,9 +69,7 @@ def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
     return [found[at] for at in order]
 
 
-def _elsewhere(
-    claim: Claim, chosen: Verdict, others: Sequence[Evidence], data_sets: Mapping[str, DataSet]
-) -> str:
+def _elsewhere(claim: Claim, chosen: Verdict, others: Sequence[Evidence], data_sets: Mapping[str, DataSet]) -> str:
     """The verdicts of other groups that have every value with enough seeds, each with its preset, data and device."""
     seen, said = {chosen.records}, []
     for evidence in others:

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def added(default: Any) -> Any:
-    """A field of an experiment's settings that was added after runs of it were kept: records leave it out where it has its
-    default, so that earlier runs keep their ids."""
-    return field(default=default, metadata={"added": True})
+ADDED: Mapping[str, bool] = {"added": True}
+"""Metadata of a field of an experiment's settings that was added after runs of it were kept: records leave it out where it has its
+default, so that earlier runs keep their ids."""
 
 
 def recorded(settings: Any) -> dict[str, Any]:
-    """Every setting as records keep it, nested, as plain JSON values; see :func:`added`."""
+    """Every setting as records keep it, nested, as plain JSON values; see :data:`ADDED`."""
     return _without_added(settings, to_json(settings))
 
 

@@ -52,7 +52,7 @@ class Choices:
         preset = self.presets.get(row["preset"])
         if preset is None:
             return []
-        seeds = preset.seeds_of(choice.experiment)
+        seeds = preset.seeds_of(choice.experiment, target.name)
         datasets = {"", *row["dataset"].split("; ")}
         found = [
             record

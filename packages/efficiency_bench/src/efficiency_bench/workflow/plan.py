@@ -53,9 +53,8 @@ def experiment_runs(
     name = choice.experiment
     data = _folders(name, choice.data, variants, where)
     settings = preset.settings(name, choice.settings, f"{where}: settings of {name}", data.values(), target)
-    return [
-        _spec(name, settings, data, seed, variants, f"{where}: start of {name}") for seed in preset.seeds_of(name)
-    ]
+    seeds = preset.seeds_of(name, target)
+    return [_spec(name, settings, data, seed, variants, f"{where}: start of {name}") for seed in seeds]
 
 
 def start_settings(start: experiments.Start, where: str) -> Any:

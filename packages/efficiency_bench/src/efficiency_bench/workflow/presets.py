@@ -1,6 +1,7 @@
 """Presets: how large the runs behind the tables are, and what decides the settings of a run (`Preset.settings`)."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +29,9 @@ Seeds = Annotated[
     Expected("a list of different seeds such as [0, 1, 2]"),
 ]
 Experiments = Annotated[Mapping[str, Settings], Expected("EXPERIMENT: {SETTING: VALUE}")]
+_TARGET = re.compile(r"(table|text|fig)[0-9]+_[0-9]+")
 Target = Annotated[
-    str, StringConstraints(pattern="^(table|text|fig)[0-9]+_[0-9]+$"), Expected("a table or figure such as table5_2")
+    str, StringConstraints(pattern=f"^{_TARGET.pattern}$"), Expected("a table or figure such as table5_2")
 ]
 
 
@@ -51,8 +53,10 @@ class Preset(Entry):
     """File the preset was read from, for messages."""
     devices: Annotated[int, Strict(), Field(ge=1), Expected("a whole number from 1")] = 1
     """Devices of every training: GPUs, or processes on the CPU. Not part of a run's id."""
-    experiment_seeds: Annotated[Mapping[str, Seeds], Expected("EXPERIMENT: a list of seeds")] = field(default_factory=dict)
-    """Seeds of an experiment, in place of those of its kind: of one that times and trains, for example."""
+    own_seeds: Annotated[Mapping[str, Seeds], Expected("EXPERIMENT, TABLE OR FIGURE: a list of seeds")] = field(
+        default_factory=dict
+    )
+    """Seeds of an experiment in place of those of its kind, or of all trainings of a table or figure."""
     stand_ins: Annotated[
         Mapping[str, Annotated[str, Expected("the name of a data set")]],
         Expected("DATA SET: DATA SET THAT STANDS IN FOR IT"),
@@ -66,10 +70,11 @@ class Preset(Entry):
     real: Annotated[Mapping[str, Mapping[str, Mapping[str, Any]]], Added] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> recipe in place of the preset's (`data_sets.with_real_settings`)."""
 
-    def seeds_of(self, experiment: str) -> tuple[int, ...]:
-        """The seeds of an experiment's runs."""
-        of_kind = self.seeds if experiments.get(experiment).kind == "train" else self.measure_seeds
-        return self.experiment_seeds.get(experiment, of_kind)
+    def seeds_of(self, experiment: str, target: str = "") -> tuple[int, ...]:
+        """The seeds of an experiment's runs for a table or figure: its own ones, or the experiment's, or those of its kind."""
+        trains = experiments.get(experiment).kind == "train"
+        found = self.own_seeds.get(experiment, self.seeds if trains else self.measure_seeds)
+        return self.own_seeds.get(target, found) if trains else found
 
     def settings(
         self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = (), target: str = ""
@@ -109,8 +114,9 @@ def load_preset(path: Path) -> Preset:
     if preset.name != path.stem:
         raise source.error(("preset",), f"expected the file's name {path.stem!r}, got {preset.name!r}")
     check_experiments(preset.experiments, source, ("experiments",))
-    for name in preset.experiment_seeds:
-        find_experiment(name, source, ("experiment_seeds", name))
+    for name in preset.own_seeds:
+        if not _TARGET.fullmatch(name):
+            find_experiment(name, source, ("own_seeds", name))
     for target, by_experiment in preset.targets.items():
         check_experiments(by_experiment, source, ("targets", target))
     return dataclasses.replace(preset, path=path)
@@ -124,10 +130,11 @@ def check_experiments(by_experiment: Mapping[str, Mapping[str, Any]], source: So
 
 
 def check_targets(preset: Preset, known: Iterable[str]) -> None:
-    """A `UsageError` for a preset with settings for a table or figure that is not among the `known` ones."""
+    """A `UsageError` for a preset with settings or seeds for a table or figure that is not among the `known` ones."""
     names = list(known)
-    if unknown := [target for target in preset.targets if target not in names]:
-        raise UsageError(f"{preset.path}: targets: no table or figure {unknown[0]!r}; there are {', '.join(names)}")
+    for key, given in (("targets", preset.targets), ("own_seeds", filter(_TARGET.fullmatch, preset.own_seeds))):
+        if unknown := [target for target in given if target not in names]:
+            raise UsageError(f"{preset.path}: {key}: no table or figure {unknown[0]!r}; there are {', '.join(names)}")
 
 
 def find_preset(folder: Path, name: str) -> Preset:

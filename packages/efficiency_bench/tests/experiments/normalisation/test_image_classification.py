@@ -129,7 +129,9 @@ def test_a_network_with_bn_is_fine_tuned_with_weight_align(shapes: Path, tmp_pat
 
 def test_the_learning_rate_is_searched_on_held_out_training_images(shapes: Path, tmp_path: Path) -> None:
     search = {"factors": [1e-4, 1.0, 1e9], "epochs": 2, "held_out": 0.25}
-    record = run(shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False})
+    record = run(
+        shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False}
+    )
     found = record.protocol["rate_search"]
     losses = found["loss_on_held_out"]
     assert list(losses) == ["0.0001", "1", "1e+09"] and losses["1e+09"] == "diverged"
@@ -139,7 +141,9 @@ def test_the_learning_rate_is_searched_on_held_out_training_images(shapes: Path,
     assert record.metrics["learning_rate"].value == pytest.approx(found["factor"] * plain)
     assert record.metrics["train_images"].value == 40 and record.settings["search"]["epochs"] == 2
     (tmp_path / "run.json").unlink()
-    again = run(shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False})
+    again = run(
+        shapes, tmp_path / "run.json", search=search, pictured_epochs=0, network={"norm": "none", "align": False}
+    )
     assert again.protocol["rate_search"] == found and again.metrics["train_loss"] == record.metrics["train_loss"]
     failed = run(shapes, tmp_path / "none.json", search={"factors": [1e9, 1e8]}, pictured_epochs=0,
                  network={"norm": "none", "align": False, "fixup": False})  # fmt: skip
@@ -157,7 +161,9 @@ def test_images_are_divided_by_class() -> None:
 def test_a_training_starts_from_given_weights(whole: Path, shapes: Path, tmp_path: Path) -> None:
     weights = str(whole.with_suffix("") / "network.safetensors")
     slow = {"learning_rate": 1e-9}
-    record = run(shapes, tmp_path / "run.json", weights=weights, training=slow, single_learning_rate=1e-9, pictured_epochs=0)
+    record = run(
+        shapes, tmp_path / "run.json", weights=weights, training=slow, single_learning_rate=1e-9, pictured_epochs=0
+    )
     assert record.settings["weights"] == weights
     before, after = (load_network(path) for path in (weights, tmp_path / "run" / "network.safetensors"))
     for name, value in before.network.state_dict().items():
@@ -171,7 +177,9 @@ def test_settings_that_were_added_later_change_no_earlier_id() -> None:
     searching = replace(plain, search=RateSearch(factors=(1.0,)), weights="x.pt")
     assert recorded(searching) == to_json(searching)
     nested = recorded(DomainSettings(pretraining=plain))
-    assert nested["pretraining"] == recorded(plain) and nested["tuning"] == to_json(TrainConfig(epochs=60, learning_rate=0.001))
+    assert nested["pretraining"] == recorded(plain) and nested["tuning"] == to_json(
+        TrainConfig(epochs=60, learning_rate=0.001)
+    )
     assert build_settings(Settings, recorded(plain), "test") == plain
 
 

@@ -1,5 +1,6 @@
 """``location-anticipation detect``: options, progress, and the summary at the end."""
 
+import importlib.util
 import logging
 import signal
 import sys
@@ -63,6 +64,8 @@ class Options(KeyframeOptions):
     """Arithmetic of the network: ``bf16`` has convolutions and FC layers in bfloat16, decodes boxes and runs NMS in float32."""
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Memory layout of the network; ``auto`` is ``channels_last`` on the CPU."""
+    runtime: Literal["torch", "openvino"] = "torch"
+    """``openvino`` (``pip install openvino``) runs backbone, RPN head and FC layers on the CPU; torch the rest."""
     compile: bool = False
     """Compile the backbone with ``torch.compile``, which takes a minute or more: for long videos."""
 
@@ -77,6 +80,12 @@ def run(options: Options, device: str) -> int:
     step, rate = options.rule(), _rate(options.fps)
     if options.out is None and options.json is None and options.csv is None:
         raise UsageError("nothing to write: give --out OUT.mp4, --json OUT.json, --csv OUT.csv, or several")
+    if options.runtime == "openvino" and device != "cpu":
+        raise UsageError(f"--runtime openvino runs on the CPU; set --device cpu, not {device}")
+    if options.runtime == "openvino" and importlib.util.find_spec("openvino") is None:
+        raise UsageError("--runtime openvino needs OpenVINO: pip install openvino")
+    if options.runtime == "openvino" and options.compile:
+        raise UsageError("--compile goes with --runtime torch")
     sources = [parse_source(text) for text in options.source]
     outputs = [outputs_of(path, sources) for path in (options.json, options.csv, options.out)]
     model, class_names = _model(options)
@@ -103,7 +112,7 @@ def run(options: Options, device: str) -> int:
                     category_ids=None if options.checkpoint is None else load_category_ids(options.checkpoint),
                     font=options.font,
                     device=device,
-                    inference=Inference(options.precision, channels_last, options.compile),
+                    inference=Inference(options.precision, channels_last, options.compile, options.runtime),
                     rate=rate,
                     max_frames=options.frames,
                     progress=report,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from efficiency_bench.experiments.base import Context, Experiment, Outcome, Start, added
+from efficiency_bench.experiments.base import ADDED, Context, Experiment, Outcome, Start
 from efficiency_bench.experiments.normalisation.image_training import check_training, open_split, until_it_diverges
 from efficiency_bench.experiments.normalisation.rate_search import RateSearch, best_factor
 from efficiency_bench.records.run_record import Metric
@@ -51,10 +51,10 @@ class Settings:
     (5.4.3), from a tenth of the learning rate and without warm-up."""
     fine_tuning_share: float = 0.25
     """Epochs of the fine-tuning divided by those of the training before; the thesis does not give them."""
-    weights: str = added("")
-    """Weights that the training starts from: a file, or torchvision's name (`weight_align.checkpoint.start_weights`). Empty: random
-    ones, or those of `start`."""
-    search: RateSearch = added(RateSearch())
+    weights: str = field(default="", metadata=ADDED)
+    """Weights that the training starts from: a file, or torchvision's name (`weight_align.checkpoint.start_weights`). Empty:
+    random ones, or those of `start`."""
+    search: RateSearch = field(default=RateSearch(), metadata=ADDED)
     """Search of the learning rate on held-out training images; by default there is none."""
 
     def __post_init__(self) -> None:
@@ -92,7 +92,9 @@ def run(settings: Settings, context: Context) -> Outcome:
     before = f"the network before {context.start_absent}" if context.start_absent else ""
     factor, searched = 1.0, {}
     if settings.search.factors and not before:
-        factor, searched = best_factor(settings.search, images.training, images.normalisation, network, training, begin, context)
+        factor, searched = best_factor(
+            settings.search, images.training, images.normalisation, network, training, begin, context
+        )
         training = replace(training, learning_rate=factor * training.learning_rate)
     device, epochs, count = context.device.type, training.epochs, settings.pictured_epochs
 

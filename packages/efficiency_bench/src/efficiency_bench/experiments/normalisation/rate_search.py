@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from efficiency_bench.experiments.base import Context
 from efficiency_bench.experiments.normalisation.image_training import until_it_diverges
-from efficiency_core.loop import check_least, check_positive
+from efficiency_core.loop import check_least
 
 if TYPE_CHECKING:
     from weight_align.data import ImageSet
