@@ -101,7 +101,10 @@ charts:
     method: series
     label: [point]
 """
-CLAIMS_HEAD = "id,chapter,claim,where,rests_on,thesis,measured,dataset,preset,seeds,device,source,verdict,reason,rule,records,elsewhere\n"
+CLAIMS_HEAD = (
+    "id,chapter,claim,where,rests_on,thesis,measured,dataset,preset,seeds,device,source,verdict,reason,rule,records,"
+    "elsewhere\n"
+)
 
 
 def value_of(run: RunSpec) -> dict[str, tuple[float, str]]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 ADDED: Mapping[str, bool] = {"added": True}
-"""Metadata of a field of an experiment's settings that was added after runs of it were kept: records leave it out where it has its
-default, so that earlier runs keep their ids."""
+"""Metadata of a field of an experiment's settings that was added after runs of it were kept: records leave it out where it has
+its default, so that earlier runs keep their ids."""
 
 
 def recorded(settings: Any) -> dict[str, Any]:
