@@ -126,6 +126,19 @@ def test_a_run_that_starts_from_the_network_of_another(videos: Path, tmp_path: P
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
+def test_what_a_run_starts_from() -> None:
+    def started(**values: Any) -> Any:
+        return start_of(build_settings(Settings, values, "test"))
+
+    network = {"backbone": "mobilenet_v2", "clusters": 8, "dropout": 0.0}
+    assert started(network=network, weights="IMAGENET1K_V1") is None, "from these weights at once"
+    assert started(network=network, start="random") is None
+    wanted = started(network=network, weights="IMAGENET1K_V1", start="weights_and_motion", training={"chunk": 4})
+    first = build_settings(Settings, wanted.settings, "test")
+    assert first.weights == "IMAGENET1K_V1" and start_of(first) is None, "which starts from the weights itself"
+    assert (first.network.backbone, first.network.clusters, first.training.chunk) == ("mobilenet_v2", 0, 4)
+
+
 def test_purity_by_hand() -> None:
     kinds = np.array([0, 0, 2, 2, 2, 1], np.uint8)
     assert purity(np.array([0, 0, 1, 1, 1, 2]), kinds) == 1
