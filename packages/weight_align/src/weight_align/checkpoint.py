@@ -139,8 +139,8 @@ def _check_converted(path: str | Path, stored: Mapping[str, Any], config: Networ
     backbone = name.removesuffix("_bn")
     if backbone not in get_args(Backbone) or stored.get("exclude") or stored.get("classifier"):
         raise UsageError(
-            f"{path}: the commands train ResNets, VGG16 and MobileNetV2 with all layers aligned but the classifier; train this {name} "
-            "in your own code: weight_align.checkpoint.load_any(FILE).network"
+            f"{path}: the commands train ResNets, VGG16 and MobileNetV2 with all layers aligned but the classifier; train "
+            f"this {name} in your own code: weight_align.checkpoint.load_any(FILE).network"
         )
     norm = "none" if name == "vgg16" else "bn"
     wanted = {"backbone": backbone, "stem": "imagenet", "width": 64, "norm": norm}
