@@ -1,6 +1,6 @@
 """Pixels of image sets as tensors: some images, batches, or all of a set on the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class PixelStore:
     def __init__(self, images: ImageSet, size: int, device: torch.device, resident: bool) -> None:
         self._images, self._size, self._device = images, size, device
         self.all: Tensor | None = None
-        """uint8 (S, 3, size, size) if resident."""
+        """uint8 (S, 3, size, size) if resident; after :meth:`keep_features` features (S, ...)."""
         if resident:
             self.all = torch.empty(len(images), 3, size, size, dtype=torch.uint8, device=device)
             first = 0
@@ -53,8 +53,18 @@ class PixelStore:
                 self.all[first : first + len(part)] = part.to(device)
                 first += len(part)
 
+    def keep_features(self, features: Callable[[Tensor], Tensor], batch: int) -> None:
+        """Replace the pixels of all images, which are resident, by what ``features`` makes of them, ``batch`` at a time."""
+        assert self.all is not None
+        whole: Tensor | None = None
+        for first in range(0, len(self.all), batch):
+            part = features(self.all[first : first + batch])
+            whole = part.new_empty(len(self.all), *part.shape[1:]) if whole is None else whole
+            whole[first : first + len(part)] = part
+        self.all = whole
+
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
-        """uint8 (n, 3, size, size): on the device if resident, else on the CPU."""
+        """uint8 (n, 3, size, size), or the features that are kept: on the device if resident, else on the CPU."""
         if self.all is not None:
             return self.all[torch.from_numpy(indices).to(self._device)]
         return read_pixels(self._images, indices.tolist(), self._size, threads=0)

@@ -25,12 +25,16 @@ class StackedLayers(nn.Sequential):
         self.features = layers
         self.avgpool = nn.AdaptiveAvgPool2d(pool)
 
-    def forward(self, images: Tensor, domain: int = 0) -> Tensor:
-        """(n, 3, H, W) of one domain -> (n, C * pool * pool). Only :class:`DomainBatchNorm2d` uses ``domain``."""
-        maps = images
-        for layer in self.features:
-            maps = layer(maps, domain) if isinstance(layer, DomainBatchNorm2d) else layer(maps)
-        return self.avgpool(maps).flatten(1)
+    def forward(self, images: Tensor, domain: int = 0, first: int = 0) -> Tensor:
+        """(n, 3, H, W) of one domain -> (n, C * pool * pool). Only :class:`DomainBatchNorm2d` uses ``domain``. With ``first``,
+        ``images`` are the maps that the layers before this one gave."""
+        return self.avgpool(self.maps(images, domain, self.features[first:])).flatten(1)
+
+    def maps(self, images: Tensor, domain: int, layers: nn.Sequential) -> Tensor:
+        """Output of some of the layers."""
+        for layer in layers:
+            images = layer(images, domain) if isinstance(layer, DomainBatchNorm2d) else layer(images)
+        return images
 
     @property
     def knows_domains(self) -> bool:

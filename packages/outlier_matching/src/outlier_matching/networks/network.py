@@ -66,25 +66,41 @@ class MatchingNetwork(nn.Module):
         small = resized(images, self.config.size).to(self.fc8.weight.dtype)
         return (small / 255 - self.mean) / self.std
 
-    def forward(self, images: Tensor, domain: int = 0, source: int | None = None) -> Features:
+    @torch.no_grad()
+    def fixed_features(self, images: Tensor, domain: int = 0) -> Tensor:
+        """What the layers that are not trained make of uint8 images (n, 3, H, W): the same in every step of a training. Maps
+        before conv4, or with ``trained="fc"`` vectors. Raises ValueError if all layers are trained."""
+        if not self.config.frozen:
+            raise ValueError("all layers of the network are trained")
+        images = self.prepare(images)
+        if self.config.trained == "thesis":
+            assert isinstance(self.backbone, StackedLayers)
+            return self.backbone.maps(images, domain, self.backbone.before_last_two)
+        return self._vectors(images, domain, None)
+
+    def forward(self, images: Tensor, domain: int = 0, source: int | None = None, fixed: bool = False) -> Features:
         """Features of images.
 
         Args:
             images: uint8 (n, 3, H, W) of any size, or the output of :meth:`prepare`.
             domain: domain of the images, 0 source or 1 target; only ``small_dbn`` distinguishes them.
-            source: number of source images at the start of a batch whose other images belong to the target."""
+            source: number of source images at the start of a batch whose other images belong to the target.
+            fixed: whether ``images`` are outputs of :meth:`fixed_features`, after which the other layers go on."""
         if not images.is_floating_point():
             images = self.prepare(images)
-        fc6 = self.dropout(self.fc6(self._vectors(images, domain, source)).relu())
+        vectors = images if fixed and self.config.trained == "fc" else self._vectors(images, domain, source, fixed)
+        fc6 = self.dropout(self.fc6(vectors).relu())
         fc7 = self.dropout(self.fc7(fc6).relu())
         return Features(fc6, fc7, self.fc8(fc7))
 
-    def _vectors(self, images: Tensor, domain: int, source: int | None) -> Tensor:
-        if not (isinstance(self.backbone, StackedLayers) and self.backbone.knows_domains):
+    def _vectors(self, images: Tensor, domain: int, source: int | None, fixed: bool = False) -> Tensor:
+        if not isinstance(self.backbone, StackedLayers):
             return self.backbone(images)
-        if source is None:
-            return self.backbone(images, domain)
-        return torch.cat((self.backbone(images[:source], 0), self.backbone(images[source:], 1)))
+        first = len(self.backbone.before_last_two) if fixed else 0
+        if source is None or not self.backbone.knows_domains:
+            return self.backbone(images, domain, first)
+        parts = (self.backbone(images[:source], 0, first), self.backbone(images[source:], 1, first))
+        return torch.cat(parts)
 
 
 def glorot(layer: nn.Linear | nn.Conv2d) -> None:
@@ -111,7 +127,7 @@ def resized(images: Tensor, size: int) -> Tensor:
 @torch.no_grad()
 def embed(
     network: MatchingNetwork, images: Tensor | Iterable[Tensor], batch: int = 256, device: str | torch.device = "cpu",
-    precision: str = "32-true", domain: int = 0,
+    precision: str = "32-true", domain: int = 0, fixed: bool = False,
 ) -> Tensor:  # fmt: skip
     """L2-normalised fc8 of every image, without dropout. Returns float32 (n, embedding) on ``device``. Raises
     FloatingPointError if an embedding is not finite; ValueError for images of another type or shape.
@@ -121,7 +137,8 @@ def embed(
         images: uint8 (n, 3, H, W) on any device, or batches of such images.
         batch: number of images at a time, if ``images`` is one tensor.
         precision: ``32-true``, or ``bf16-mixed`` or ``16-mixed`` for half precision where autocast allows it.
-        domain: see :meth:`MatchingNetwork.forward`; a gallery is of the source, queries of the target."""
+        domain: see :meth:`MatchingNetwork.forward`; a gallery is of the source, queries of the target.
+        fixed: whether ``images`` are outputs of :meth:`MatchingNetwork.fixed_features`."""
     device = torch.device(device)
     network.to(device)
     training = network.training
@@ -131,9 +148,11 @@ def embed(
         half = torch.float16 if precision == "16-mixed" else torch.bfloat16
         with torch.autocast(device.type, half, enabled=precision != "32-true"):
             for part in images.split(batch) if isinstance(images, Tensor) else images:
-                check_images(part)
+                if not fixed:
+                    check_images(part)
                 if len(part):
-                    parts.append(network(part.to(device, non_blocking=True), domain).embedding.float())
+                    found = network(part.to(device, non_blocking=True), domain, fixed=fixed)
+                    parts.append(found.embedding.float())
     finally:
         network.train(training)
     whole = torch.cat(parts)

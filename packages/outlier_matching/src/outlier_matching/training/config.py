@@ -51,7 +51,8 @@ class TrainConfig(ObjectiveConfig, LoopConfig):
     unchanged: float = 0.0
     """The training ends if no target weight changes by more than this in an update (step 8 of Algorithm 1)."""
     resident_gb: float = 8.0
-    """Images of at most this total size in GiB stay on the device; larger sets are read for every batch. Changes no number."""
+    """Images of at most this total size in GiB stay on the device, and what layers that are not trained make of them; larger sets
+    are read for every batch. Changes numbers by rounding alone."""
 
     def __post_init__(self) -> None:
         LoopConfig.__post_init__(self)

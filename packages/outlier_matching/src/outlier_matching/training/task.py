@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam
@@ -29,7 +31,8 @@ class Batch(NamedTuple):
     """Images of one step; each process has its part of them."""
 
     images: tuple[Tensor, ...]
-    """uint8 (n, 3, size, size): left, right and, if the target takes part, target images."""
+    """uint8 (n, 3, size, size), or features of the layers that are not trained: left, right and, if the target takes part,
+    target images."""
     matching: Tensor
     """bool (batch,): which pairs of all processes match."""
     rows: Tensor | None
@@ -82,7 +85,7 @@ class MatchingTask(Task[Batch]):
         stored = sum(map(len, self._images)) * 3 * model.config.size**2  # bytes of all resized images
         self._resident = stored <= config.resident_gb * 2**30
         self.reading = "here" if self._resident else "threads"
-        self._adapts = False
+        self._adapts = self._fixed = False
 
     def rate(self, step: int, total: int) -> float:
         return self.config.learning_rate
@@ -97,6 +100,7 @@ class MatchingTask(Task[Batch]):
                 PixelStore(images, self.model.config.size, self.accelerator.device, self._resident)
                 for images in self._images
             ]
+            self._fixed = self._keep_fixed_features()
         self._adapts = config.method != "siamese" and epoch >= config.warmup_epochs
         first = config.warmup_epochs + config.align_epochs
         if config.method == "da_outlier_detection" and epoch >= first and self.sets is None:
@@ -104,6 +108,25 @@ class MatchingTask(Task[Batch]):
             share = config.nearest_share
             nearest = None if share == 1 else max(1, round(share * len(source)))
             self.sets = initial_sets(target, source, nearest=nearest)
+
+    def _keep_fixed_features(self) -> bool:
+        """Compute once what the layers that are not trained make of every image, where memory holds it and the training shows
+        more images than there are. Returns whether the stores hold features in place of pixels."""
+        model, images = self.model, sum(map(len, self._images))
+        if not (self._resident and model.config.frozen) or self.total * 2 * self.config.batch < images:
+            return False
+        model.train()  # in which these layers stay in eval mode
+
+        def features(pixels: Tensor, domain: int) -> Tensor:
+            with self.accelerator.autocast():
+                return model.fixed_features(pixels, domain)
+
+        one = features(self._stores[0].batch(np.zeros(1, dtype=np.int64)), 0)
+        if images * one.numel() * one.element_size() > self.config.resident_gb * 2**30:
+            return False
+        for domain, store in enumerate(self._stores):
+            store.keep_features(partial(features, domain=domain), _EMBED_BATCH)
+        return True
 
     def train_mode(self) -> None:
         self.model.train()
@@ -129,7 +152,7 @@ class MatchingTask(Task[Batch]):
         accelerator, device = self.accelerator, self.accelerator.device
         images = torch.cat([part.to(device, non_blocking=True) for part in batch.images])
         own = len(batch.images[0])
-        features: Features = accelerator.forward(self.model, images, source=2 * own)
+        features: Features = accelerator.forward(self.model, images, source=2 * own, fixed=self._fixed)
         if accelerator.world > 1:
             count = self.batch_size
             layers = features.fc6, features.fc7, features.fc8
@@ -182,7 +205,8 @@ class MatchingTask(Task[Batch]):
         found = []
         for domain, (store, images) in enumerate(zip(self._stores, self._images, strict=True)):
             batches = store.batches(accelerator.part(range(len(images))), _EMBED_BATCH)
-            own = embed(self.model, batches, device=accelerator.device, precision=precision, domain=domain)
+            options: dict[str, Any] = {"precision": precision, "domain": domain, "fixed": self._fixed}
+            own = embed(self.model, batches, device=accelerator.device, **options)
             found.append(accelerator.broadcast(accelerator.gather(own, len(images))))
         return found
 
