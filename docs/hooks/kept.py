@@ -156,6 +156,20 @@ def _verdicts(chapter: int | None, printed: bool) -> list[str]:
     ]
 
 
+def cost_of_records() -> str:
+    """Markdown table: what the kept runs of every preset and experiment took, in core-hours (time by threads)."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for folder in sorted(path.parent for path in KEPT.glob("*/runs")):
+        for record in _records(folder.name):
+            key = record["experiment"], record["preset"], folder.name
+            groups.setdefault(key, []).append(record["duration_s"] * record["device"]["threads"] / 3600)
+    lines = ["| experiment | preset | device | runs | core-hours | minutes a run |", "|---|---|---|---:|---:|---:|"]
+    for key, hours in sorted(groups.items()):
+        cells = (*key, str(len(hours)), f"{sum(hours):.1f}", f"{60 * statistics.median(hours):.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def headlines() -> str:
     """Markdown table of the claims that say most about the methods."""
     known = {claim["id"]: claim for claim in claims()}

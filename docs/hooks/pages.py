@@ -87,6 +87,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         "experiments": catalogue.experiments,
         "measured": kept.measured,
         "claims_by_chapter": kept.claims_by_chapter,
+        "cost_of_records": kept.cost_of_records,
         "claims_of": kept.claims_of,
         "claims_counted": kept.claims_counted,
         "headlines": kept.headlines,

@@ -32,7 +32,7 @@ def test_stand_ins_where_there_is_no_real_data(workflow: Any) -> None:
 
 def test_presets_may_give_an_experiment_its_own_seeds(workflow: Any) -> None:
     preset = workflow.preset("pretrained")
-    assert preset.own_seeds == {"video_speed_accuracy": (0, 1, 2)}
+    assert preset.own_seeds["video_speed_accuracy"] == (0, 1, 2)
     curve = [run for run in workflow.runs(["fig2_5"], "pretrained").values() if run.kind == "measure"]
     assert {run.seed for run in curve} == {0, 1, 2}
     costs = [run for run in workflow.runs(["table3_1"], "pretrained").values() if run.kind == "measure"]

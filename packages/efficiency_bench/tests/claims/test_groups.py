@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from efficiency_bench.claims import judge
 from efficiency_core.errors import UsageError
@@ -34,6 +35,19 @@ def test_this_build_judges_before_kept_records_and_pretrained_before_paper_befor
     assert house.verdict(ORDER, folders=(KEPT,)).preset == "pretrained"
     put(house, UP, preset="paper")
     assert house.verdict(ORDER, folders=BOTH).preset == "paper"
+
+
+def test_of_two_devices_the_one_with_most_seeds_judges(house: Any) -> None:
+    path = house.workflows / "config" / "paper.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seeds": [0, 1, 2, 3]}))
+    other = {"type": "cpu", "name": "Other CPU", "threads": 1, "clock_mhz": None}
+    more = "results/reference/other-cpu/runs"
+    put(house, UP, runs=KEPT, preset="paper")
+    put(house, ([*DOWN[0], 73.0], [*DOWN[1], 83.0]), runs=more, preset="paper", device=other)
+    found = house.verdict(ORDER, folders=(KEPT, more))
+    assert (found.verdict, found.seeds, found.source) == ("does not hold", "4", "other-cpu")
+    put(house, UP, runs=KEPT, preset="pretrained")
+    assert house.verdict(ORDER, folders=(KEPT, more)).preset == "pretrained", "whatever the seeds"
 
 
 def test_verdicts_of_other_groups_stand_beside(house: Any) -> None:

@@ -9,7 +9,7 @@ from efficiency_bench.claims.definitions import Claim, Claims
 from efficiency_bench.claims.intervals import COMBINED, RULES, SEEDS
 from efficiency_bench.claims.ledger import Verdict
 from efficiency_bench.claims.needs import needed
-from efficiency_bench.claims.records import RANKING, Group, find_groups
+from efficiency_bench.claims.records import RANKING, THIS_BUILD, Group, find_groups
 from efficiency_bench.claims.values import Value, read_value
 from efficiency_bench.records.run_record import RunRecord
 from efficiency_bench.workflow.data_sets import DataSet, load_data_sets, with_real_settings
@@ -29,18 +29,28 @@ class Evidence:
     values: Values
     complete: bool
     """Whether every value is there."""
-    seeded: bool
-    """Whether every value that varies over seeds has enough of them."""
+    seeds: int
+    """Fewest seeds of a value that varies over them; 0: none does."""
     count: tuple[int, int]
     """Number of values that are there, and of those that have records."""
+
+    @property
+    def seeded(self) -> bool:
+        """Whether every value that varies over seeds has enough of them."""
+        return not 0 < self.seeds < SEEDS
+
+    @property
+    def place(self) -> tuple[bool, str]:
+        """Whether its records are kept ones, and their preset."""
+        return (False, "") if self.group is None else (self.group.source != THIS_BUILD, self.group.preset.name)
 
 
 def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
     """The verdict on each claim by the run records in `folders`; presets and data sets lie beside the file of claims.
 
     One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
-    the first: this build before kept records, and of these by preset as in `records.RANKING`. What other groups with enough
-    seeds would say stands in `Verdict.elsewhere`.
+    the first: this build before kept records, of these by preset as in `records.RANKING`, and of one preset that with most
+    seeds. What other groups with enough seeds would say stands in `Verdict.elsewhere`.
 
     Raises:
         UsageError: a folder or record cannot be read, or runs of one claim read different contents of one data set.
@@ -64,7 +74,13 @@ def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
     found = [_read(claim, None, ())]
     if cells:
         found = [_read(claim, group, choice) for group in groups for choice in group.choices(cells)] or found
-    ranks = [(one.complete, one.complete and one.seeded, one.count) for one in found]
+    places = {
+        name: -place for place, name in enumerate(dict.fromkeys(one.place for one in found))
+    }  # the first is the best
+    ranks = [
+        (one.complete, one.complete and one.seeded, one.count, places[one.place], one.seeds if one.complete else 0)
+        for one in found
+    ]
     order = sorted(range(len(found)), key=ranks.__getitem__, reverse=True)  # stable: the first of equal ones
     return [found[at] for at in order]
 
@@ -91,11 +107,12 @@ def _read(claim: Claim, group: Group | None, choice: tuple[tuple[str, str], ...]
         }
         values.append({place: read_value(cell, test, runs[place]) for place, cell in test.cells.items()})
     listed = [(test, value) for test, found in zip(claim.tests, values, strict=True) for value in found.values()]
+    seeds = [len(value.by_seed) for test, value in listed if test.basis == "seeds" and not value.missing]
     return Evidence(
         group,
         values,
         complete=all(not value.missing for _, value in listed),
-        seeded=all(len(value.by_seed) >= SEEDS for test, value in listed if test.basis == "seeds"),
+        seeds=min(seeds, default=0),
         count=(sum(not value.missing for _, value in listed), sum(bool(value.records) for _, value in listed)),
     )
 
