@@ -95,7 +95,8 @@ def _agrees(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 def measured(
     device: str, experiment: str, metric: str, settings: Mapping[str, Any] | None = None, digits: int = 1
 ) -> Number:
-    """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested).
+    """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested); "diverged" if
+    every training did.
 
     Raises:
         KeyError: no kept run has them, or runs with different settings do.
@@ -105,9 +106,17 @@ def measured(
         for record in _records(device)
         if record["experiment"] == experiment and _agrees(record["settings"], settings or {})
     ]
-    groups = {record["run_id"].rpartition("-")[0] for record in found}
-    if len(groups) != 1:
-        raise KeyError(f"{device}: {len(groups)} kinds of kept {experiment} runs have {settings}: {sorted(groups)}")
+    kinds = {
+        json.dumps(
+            [record["settings"], {name: fact.get("folder") for name, fact in record["data"].items()}], sort_keys=True
+        )
+        for record in found
+    }
+    if len(kinds) != 1:
+        ids = sorted(record["run_id"] for record in found)
+        raise KeyError(f"{device}: {len(kinds)} kinds of kept {experiment} runs have {settings}: {ids}")
+    if all(metric in record["absent"] for record in found):
+        return Number("diverged")
     values = [record["metrics"][metric]["value"] for record in found]
     mean = f"{statistics.fmean(values):.{digits}f}"
     return Number(f"{mean}{PLUS_MINUS}{statistics.stdev(values):.{digits}f}" if len(set(values)) > 1 else mean)
