@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -26,9 +27,8 @@ class OpenVinoPart:
     """
 
     def __init__(self, part: nn.Module, precision: str, rows: bool = False) -> None:
-        import openvino
-
-        self._openvino, self._part, self._rows = openvino, part, rows
+        self._openvino: Any = import_module("openvino")
+        self._part, self._rows = part, rows
         self._plain = part.forward
         self._options = {
             "INFERENCE_PRECISION_HINT": {"32": "f32", "bf16": "bf16"}[precision],

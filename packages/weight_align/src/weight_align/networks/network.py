@@ -1,7 +1,7 @@
 """The classifiers of chapter 5: every backbone with every norm, each with and without WeightAlign."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -14,12 +14,8 @@ from weight_align.networks.norms import weight_norm
 from weight_align.networks.resnet import ResNet
 from weight_align.networks.vgg import VGG
 
-if TYPE_CHECKING:
-    from weight_align.networks.mobilenet import MobileNet
-
-    Network = ResNet | VGG | MobileNet
-else:
-    Network = ResNet | VGG  # torchvision, of which MobileNet is made, need not be installed
+Network = ResNet | VGG
+"""A classifier. A MobileNet is used as one too; torchvision, of which it is made, need not be installed."""
 _CLASSIFIERS = ("fc.", "classifier.6.", "classifier.")
 
 
@@ -58,7 +54,7 @@ def _plain_network(config: NetworkConfig) -> Network:
     if config.backbone == "mobilenet_v2":
         from weight_align.networks.mobilenet import MobileNet
 
-        return MobileNet(config)
+        return cast(Network, MobileNet(config))
     return ResNet(config)
 
 

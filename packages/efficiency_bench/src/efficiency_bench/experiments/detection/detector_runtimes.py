@@ -74,7 +74,7 @@ def run(settings: Settings, context: Context) -> Outcome:
     before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        size = {"detector": settings.detector, "height": settings.height, "width": settings.width}
+        size: dict[str, Any] = {"detector": settings.detector, "height": settings.height, "width": settings.width}
         plain, _ = detectors(SpeedSettings(**size, keyframe_steps=(), peers=()), context.seed)
         generator = torch.Generator().manual_seed(context.seed)
         image = torch.rand(3, settings.height, settings.width, generator=generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from efficiency_bench.experiments.base import ADDED, Context, Experiment, Outcome, Start
 from efficiency_bench.experiments.normalisation.image_training import check_training, open_split, until_it_diverges
@@ -90,7 +90,8 @@ def run(settings: Settings, context: Context) -> Outcome:
     training = replace(settings.training, learning_rate=rate_of(settings), images=0, seed=context.seed)
     begin = context.start or settings.weights or None
     before = f"the network before {context.start_absent}" if context.start_absent else ""
-    factor, searched = 1.0, {}
+    factor = 1.0
+    searched: dict[str, Any] = {}
     if settings.search.factors and not before:
         factor, searched = best_factor(
             settings.search, images.training, images.normalisation, network, training, begin, context
