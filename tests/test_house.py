@@ -73,6 +73,10 @@ def test_the_lock_pins_every_requirement() -> None:
             assert versions and all(version in wanted.specifier for version in versions), f"{line}: {versions}"
 
 
+OPTIONAL = ("energy", "openvino")
+"""Extras that the environment leaves out: one is only of use with an NVIDIA card, one is large and replaces nothing."""
+
+
 def test_the_requirements_cover_what_the_packages_need(house: Any) -> None:
     """Each third-party dependency of a package, extras included, stands in requirements.txt with the same bound."""
     known = dict(distribution(line) for line in requirements() if not line.startswith("-e"))
@@ -80,7 +84,7 @@ def test_the_requirements_cover_what_the_packages_need(house: Any) -> None:
     for folder in PROJECTS:
         tables = project(folder)
         extras: dict[str, list[str]] = tables.get("optional-dependencies", {})  # type: ignore[assignment]
-        extras = {name: needs for name, needs in extras.items() if name != "energy"}  # only of use with an NVIDIA card
+        extras = {name: needs for name, needs in extras.items() if name not in OPTIONAL}
         needs: list[str] = tables["dependencies"]  # type: ignore[assignment]
         for need in [*needs, *(need for extra in extras.values() for need in extra)]:
             name, condition = distribution(need)

@@ -17,7 +17,7 @@ from efficiency_bench.report.page import curve_points, view_tables
 from efficiency_bench.report.rows import view_table
 from efficiency_bench.report.runs import run_command, settings_note
 from efficiency_bench.workflow.tables import Table, find_tables
-from efficiency_core.settings import build, parse_assignments, parse_pairs, to_json
+from efficiency_core.settings import build, parse_assignments, parse_pairs
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = ROOT / "workflows"
@@ -57,7 +57,7 @@ def test_the_command_of_a_kept_run_has_its_id(folder: Path) -> None:
         )
         data = {key: Path(path).name for key, path in parse_pairs(options.get("--data", []), "--data").items()}
         start = {"start": Path(options["--start"][0]).stem} if "--start" in options else {}
-        assert run_id(words[2], to_json(settings), {**data, **start}, int(options["--seed"][0])) == name
+        assert run_id(words[2], experiments.recorded(settings), {**data, **start}, int(options["--seed"][0])) == name
 
 
 def test_charts_show_what_was_measured() -> None:

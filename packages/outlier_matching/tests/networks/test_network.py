@@ -49,45 +49,6 @@ def test_alexnet_has_torchvisions_layers() -> None:
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == by_hand
 
 
-@pytest.mark.parametrize("changes", [
-    {"trained": "thesis"}, {"trained": "thesis", "backbone": "small_bn"}, {"trained": "thesis", "backbone": "small_dbn"},
-    {"trained": "fc"}, {"trained": "fc", "backbone": "small_dbn"}, {"trained": "fc", "backbone": "resnet18"},
-    {"trained": "thesis", "backbone": "squeezenet1_1", "size": 64},
-])  # fmt: skip
-def test_features_of_fixed_layers_stand_in_for_images(changes: dict[str, Any]) -> None:
-    network = built(small(dropout=0.0, **changes)).train()
-    x = images(6, network.config.size)
-    with torch.no_grad():  # statistics of both domains differ
-        for name, value in network.named_buffers():
-            if "running_mean" in name:
-                value.copy_(torch.arange(value.numel()).view_as(value) / 10)
-            elif "tracked" in name:
-                value.fill_(1)
-    kept = torch.cat((network.fixed_features(x[:4], 0), network.fixed_features(x[4:], 1)))
-    assert not kept.requires_grad
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    expected = network(x, source=4)
-    expected.embedding.square().sum().backward()
-    gradients = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
-    network.zero_grad()
-    network.load_state_dict(state)  # batch norm of trained layers has moved
-    found = network(kept, source=4, fixed=True)
-    found.embedding.square().sum().backward()
-    for layer, other in zip(expected, found, strict=True):
-        torch.testing.assert_close(other, layer, rtol=1e-4, atol=1e-5)
-    again = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
-    assert gradients.keys() == again.keys() and gradients
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(again[name], gradient, rtol=1e-3, atol=1e-4)
-    both = [embed(network, part, fixed=how) for part, how in ((x[:4], False), (kept[:4], True))]
-    torch.testing.assert_close(*both, rtol=1e-4, atol=1e-5)
-
-
-def test_a_network_that_is_trained_whole_has_no_fixed_features() -> None:
-    with pytest.raises(ValueError, match="all layers of the network are trained"):
-        built(small()).fixed_features(images(1))
-
-
 @pytest.mark.slow
 def test_alexnet_computes_what_torchvisions_does() -> None:
     """With its weights, in eval mode: the same 1000 numbers."""

@@ -67,37 +67,6 @@ def same(first: Trained, second: Trained) -> bool:
     return equal and first.losses == second.losses
 
 
-@pytest.mark.parametrize("trained", ["thesis", "fc"])
-def test_fixed_layers_are_computed_once(
-    fit: Fit, data: Domains, tmp_path: Path, trained: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With features that memory holds, and from pixels for every step: the same up to rounding."""
-    weights = str(tmp_path / "first.pt")
-    torch.save(build_network(network(), None).state_dict(), weights)
-    seen: list[int] = []
-    whole = MatchingNetwork.fixed_features
-
-    def counted(self: MatchingNetwork, images: Tensor, domain: int = 0) -> Tensor:
-        seen.append(len(images))
-        return whole(self, images, domain)
-
-    monkeypatch.setattr(MatchingNetwork, "fixed_features", counted)
-    config = {"method": "da_outlier_detection", "weights": weights, "learning_rate": 1e-4, "epochs": 3}
-    model = network(trained=trained, dropout=0.0)
-    kept = fit("kept", model=model, **config)
-    assert sum(seen) == 1 + sum(map(len, data)), "one image for the size, then each image once"
-    seen.clear()
-    read = fit("read", model=model, resident_gb=0.0, **config)
-    assert not seen
-    for one, other in zip(kept.losses, read.losses, strict=True):
-        assert one.total == pytest.approx(other.total, rel=1e-3)
-    states = (kept.network.state_dict(), read.network.state_dict())
-    for name, value in states[0].items():
-        torch.testing.assert_close(value, states[1][name], rtol=1e-2, atol=1e-3)
-    fit("short", model=model, steps=1, **config | {"epochs": 1})
-    assert not seen, "a training that shows fewer images than there are computes them as they come"
-
-
 @pytest.mark.slow
 def test_a_tiny_problem_is_learned(fit: Fit, write_images: Write) -> None:
     source, target = domains(write_images(source=60, target=60, outliers=0))

@@ -27,7 +27,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "openvino": {"runtime": "openvino"},
     "openvino_bf16": {"runtime": "openvino", "precision": "bf16"},
 }
-"""Name -> options of `location_anticipation.inference.runtime.Inference`."""
+"""Name -> options of `location_anticipation.inference.Inference`."""
 CLOSE = 0.5
 """Pixels by which no side of a box may move to count as the same box."""
 
@@ -67,7 +67,7 @@ def run(settings: Settings, context: Context) -> Outcome:
     import torch
 
     from efficiency_bench.measure.speed import interleave, protocol, ratio
-    from location_anticipation.inference.runtime import Inference
+    from location_anticipation.inference import Inference
 
     if context.device.type != "cpu":
         raise UsageError(f"detector_runtimes compares runtimes of the CPU; set the device to cpu, not {context.device}")
