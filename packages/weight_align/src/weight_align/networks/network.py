@@ -15,7 +15,7 @@ from weight_align.networks.resnet import ResNet
 from weight_align.networks.vgg import VGG
 
 Network = ResNet | VGG
-"""A classifier. A MobileNet is used as one too; torchvision, of which it is made, need not be installed."""
+"""A classifier. torchvision's MobileNetV2 with a ``config`` is used as one too; torchvision need not be installed."""
 _CLASSIFIERS = ("fc.", "classifier.6.", "classifier.")
 
 
@@ -52,9 +52,11 @@ def _plain_network(config: NetworkConfig) -> Network:
     if config.backbone == "vgg16":
         return VGG(config)
     if config.backbone == "mobilenet_v2":
-        from weight_align.networks.mobilenet import MobileNet
+        from torchvision.models import mobilenet_v2
 
-        return cast(Network, MobileNet(config))
+        network = mobilenet_v2(weights=None, num_classes=config.classes, width_mult=config.width / 64)
+        network.config = config
+        return cast(Network, network)
     return ResNet(config)
 
 
