@@ -74,9 +74,8 @@ def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
     found = [_read(claim, None, ())]
     if cells:
         found = [_read(claim, group, choice) for group in groups for choice in group.choices(cells)] or found
-    places = {
-        name: -place for place, name in enumerate(dict.fromkeys(one.place for one in found))
-    }  # the first is the best
+    # Groups come in the order of preference: this build first, then by preset.
+    places = {name: -number for number, name in enumerate(dict.fromkeys(one.place for one in found))}
     ranks = [
         (one.complete, one.complete and one.seeded, one.count, places[one.place], one.seeds if one.complete else 0)
         for one in found
