@@ -86,3 +86,22 @@ def test_a_command_ends_with_its_owner_however_that_ends(tmp_path: Path) -> None
     )
     assert unowned.stdout == b"ready\n" and (tmp_path / "result.json").read_text() == "half"
     assert sorted(os.listdir(tmp_path)) == ["demo.py", "result.json"], "the next start takes away what was left"
+
+
+def test_a_signal_while_an_object_is_deleted_ends_the_block() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from efficiency_core.processes import stoppable\n"
+        "class Deleted:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
+        "class Broken:\n"
+        "    def __del__(self): raise ValueError('of its own')\n"
+        "with stoppable():\n"
+        "    Broken(); Deleted()\n"
+        "    print('dropped', flush=True)\n"
+        "    time.sleep(50)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=45)
+    assert (done.stdout, done.returncode) == ("dropped\n", 1)
+    assert done.stderr.endswith("efficiency_core.errors.Stopped: 15\n")
+    assert "ValueError: of its own" in done.stderr and "Exception ignored" in done.stderr

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from efficiency_core.draw import FAINT, MARGIN, font, new_sheet, write_png
 from efficiency_core.files import atomic_path
-from efficiency_core.loop import Accelerator, Task, recipe, run
+from efficiency_core.loop import Accelerator, Task, recipe, resolved, run
 from synthetic_datasets.cyclegan.checkpoint import NETWORK, save_cyclegan
 from synthetic_datasets.cyclegan.judge import taken_for_paintings, train_judge
 from synthetic_datasets.cyclegan.losses import adversarial_loss, cycle_loss, discriminator_loss, identity_loss
@@ -55,6 +55,7 @@ def train(material: Material, config: CycleGANConfig, folder: Path, device: str 
     ``cyclegan.safetensors`` (both generators) and ``report.json``. Raises UsageError if the folder holds a training
     with other settings or pictures, or the device is not there. Raises WorkError if a loss is not finite, or a file
     cannot be written; the last checkpoint stays."""
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         task = CycleTask(accelerator, material, config, folder)
         result = run(task, config, folder, {"train": recipe(config, *FREE), "pictures": material.digest})

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 def stoppable() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as an error does, with :class:`~efficiency_core.errors.Stopped`.
 
-    Signals that the process ignores or handles already keep their effect; so do all outside the main thread.
+    Signals that the process ignores or handles already keep their effect; so do all outside the main thread. Python drops an
+    error that is raised while an object is being deleted; the signal is then sent again.
     """
     last = -1.0
 
@@ -32,13 +34,28 @@ def stoppable() -> Iterator[None]:
         ):  # `timeout` sends the signal twice, and the second would end the cleaning up
             raise Stopped(number)
 
+    def dropped(what: "sys.UnraisableHookArgs") -> None:
+        nonlocal last
+        if not isinstance(what.exc_value, Stopped):
+            hook(what)
+            return
+        last = -1.0
+        again = threading.Timer(0.05, os.kill, (os.getpid(), what.exc_value.args[0]))
+        again.daemon = True
+        again.start()
+
     here = threading.current_thread() is threading.main_thread()
     taken = [number for number in _SIGNALS if here and signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, stop)
+    hook = sys.unraisablehook
+    if taken:
+        sys.unraisablehook = dropped
     try:
         yield
     finally:
+        if taken:
+            sys.unraisablehook = hook
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
 

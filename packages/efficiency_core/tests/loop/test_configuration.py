@@ -17,7 +17,7 @@ from efficiency_core.loop.seeds import epoch_order, torch_seed
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"precision": "64-true"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, got '64-true'"),
+        ({"precision": "64-true"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, auto, got '64-true'"),
         ({"devices": 0}, "devices must be 1 or more, got 0"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"clip_norm": float("nan")}, "clip_norm must be 0 or more, got nan"),

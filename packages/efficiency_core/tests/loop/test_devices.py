@@ -16,7 +16,7 @@ import torch
 from tiny_task import TinyConfig, TinyTask, train, train_twice, weights
 
 from efficiency_core.errors import UsageError, WorkError
-from efficiency_core.loop.accelerator import Accelerator
+from efficiency_core.loop.accelerator import Accelerator, resolved
 from efficiency_core.loop.config import LoopConfig
 from efficiency_core.loop.launch import Processes, together
 from efficiency_core.loop.runner import run
@@ -158,3 +158,14 @@ def test_bfloat16_by_conversion_is_said(
         with Accelerator("cpu", LoopConfig(precision=precision)):
             pass
         assert ("this CPU has no bfloat16" in caplog.text) == said
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_automatic_precision_is_what_the_processor_computes(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    found = resolved(LoopConfig(precision="auto", seed=3), "cpu")
+    assert found == LoopConfig(precision="bf16-mixed" if has else "32-true", seed=3)
+    assert Accelerator("cpu", LoopConfig(precision="auto")).precision == found.precision
+    assert resolved(LoopConfig(precision="16-mixed"), "cpu").precision == "16-mixed"  # only `auto` is replaced

@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from efficiency_core.devices import convolution_layout
 from efficiency_core.errors import UsageError, WorkError, checking
-from efficiency_core.loop import Accelerator, Task, epoch_order, rate_at, recipe, run
+from efficiency_core.loop import Accelerator, Task, epoch_order, rate_at, recipe, resolved, run
 from efficiency_core.settings import to_json
 from full_video.checkpoint import NETWORK, save_network, starting_network
 from full_video.data.augmentation import check_horizontal
@@ -79,6 +79,7 @@ def train(
         names = (videos.info.name, f"{validation.info.name} (validation)")
         validation = with_classes(validation, videos.info.class_names, *names)
         _fitting(network, validation)
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         accelerator.seed(config.seed, 0)
         model = starting_network(network, weights)

@@ -12,7 +12,7 @@ from torch.optim import SGD
 
 from efficiency_core.devices import convolution_layout
 from efficiency_core.errors import UsageError, WorkError, checking
-from efficiency_core.loop import Accelerator, Task, epoch_order, map_tensors, rate_at, recipe, run, torch_seed
+from efficiency_core.loop import Accelerator, Task, epoch_order, map_tensors, rate_at, recipe, resolved, run, torch_seed
 from efficiency_core.network_file import read_state
 from location_anticipation.checkpoint import save_detector
 from location_anticipation.data.keyframes import Keyframes
@@ -110,6 +110,7 @@ def train(
         validation.check_frames(_every_frame(validation) if clips else keyframe_places(validation, step))
     folder = Path(folder)
     data.videos.extract(frames, folder / "frames")  # before the processes of other devices start
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         task = _Detection(data, detector, peer, config, accelerator, validation)
         started = {} if init is None and not freeze else {"init": task.start_from(init), "freeze": freeze}

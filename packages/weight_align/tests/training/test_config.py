@@ -45,7 +45,7 @@ def test_segmentation() -> None:
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"schedule": "linear"}, "schedule must be one of step, cosine, poly, got 'linear'"),
-    ({"precision": "16"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, got '16'"),
+    ({"precision": "16"}, "precision must be one of 32-true, bf16-mixed, 16-mixed, auto, got '16'"),
     ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
     ({"epochs": 0}, "epochs must be 1 or more, got 0"),
     ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),

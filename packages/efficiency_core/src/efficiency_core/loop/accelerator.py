@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = timedelta(hours=12)
 """Of one process waiting for the others: process 0 validates alone."""
 Items = TypeVar("Items", bound=Any)
+Config = TypeVar("Config", bound=LoopConfig)
 
 
 class Accelerator(AbstractContextManager["Accelerator"]):
@@ -50,7 +52,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         self.world = config.devices
         self.rank, self._port = own_place(config.devices)
         self.device = torch.device(device, self.rank) if device == "cuda" else torch.device(device)
-        self.precision = config.precision
+        self.precision = resolved(config, device).precision
         self.share = 1.0
         """This process's part of the batch at hand; the loop sets it."""
         self.norm: Tensor | None = None
@@ -66,7 +68,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
 
     def __enter__(self) -> Accelerator:
         if self.main and self.precision == "bf16-mixed" and self.device.type == "cpu" and not _computes_bfloat16():
-            _log.warning("this CPU has no bfloat16: precision=bf16-mixed takes several times as long as 32-true")
+            _log.warning("this CPU has no bfloat16: precision=bf16-mixed takes many times as long as 32-true")
         with ExitStack() as stack:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
@@ -236,6 +238,19 @@ def device_text(device: torch.device, count: int = 1) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     return name if count == 1 else f"{count} x {name}"
+
+
+def resolved(config: Config, device: str) -> Config:
+    """The configuration with a precision of ``auto`` replaced by the one that ``device`` ("cpu" or "cuda") computes fast."""
+    if config.precision != "auto":
+        return config
+    if device == "cpu":
+        bfloat16 = _computes_bfloat16() and torch.cpu._is_avx512_bf16_supported()
+    else:
+        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    config = replace(config, precision="bf16-mixed" if bfloat16 else "32-true")
+    _log.info("precision=auto is %s on this device", config.precision)
+    return config
 
 
 def _computes_bfloat16() -> bool:

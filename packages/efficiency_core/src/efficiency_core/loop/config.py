@@ -10,7 +10,7 @@ from typing import Any, Literal
 from efficiency_core.errors import UsageError
 from efficiency_core.settings import flatten, to_json
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "auto"]
 _CHANGE_NO_NUMBER = ("workers", "checkpoint_every", "validate_every", "log_every")
 
 
@@ -22,7 +22,7 @@ class LoopConfig:
     """Seed of the initial weights, of the order of the data and of everything else that is random."""
     precision: Precision = "32-true"
     """Arithmetic: ``32-true`` is float32, ``bf16-mixed`` is bfloat16 where autocast allows it, ``16-mixed`` is float16 with a
-    gradient scaler and needs a GPU."""
+    gradient scaler and needs a GPU; ``auto`` is ``bf16-mixed`` where the device computes in bfloat16, else ``32-true``."""
     devices: int = 1
     """Number of GPUs, or of processes on the CPU. Each computes its share of a batch; batch sizes are those of all together."""
     workers: int = 4
@@ -37,7 +37,7 @@ class LoopConfig:
     """Steps per row of ``metrics.csv`` and TensorBoard; a row holds the means over them. Changes no number."""
 
     def __post_init__(self) -> None:
-        check_choice(self, "precision", ("32-true", "bf16-mixed", "16-mixed"))
+        check_choice(self, "precision", ("32-true", "bf16-mixed", "16-mixed", "auto"))
         check_least(self, 0, "seed", "workers", "clip_norm", "validate_every")
         check_least(self, 1, "devices", "checkpoint_every", "log_every")
 

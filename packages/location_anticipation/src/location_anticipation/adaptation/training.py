@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torchvision.ops import generalized_box_iou_loss
 
-from efficiency_core.loop import Accelerator, Task, rate_at, recipe, run, torch_seed
+from efficiency_core.loop import Accelerator, Task, rate_at, recipe, resolved, run, torch_seed
 from location_anticipation.adaptation.config import AdaptConfig, MotionConfig
 from location_anticipation.adaptation.motion_head import MotionHead
 from location_anticipation.adaptation.observation import Observation
@@ -36,6 +36,7 @@ def adapt(
         UsageError: if ``folder`` holds another training, or no object is found in two observed frames.
         WorkError: if a loss is not finite, or a file cannot be written.
     """
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         task = _Adaptation(videos, motion, config, accelerator)
         fingerprint = {

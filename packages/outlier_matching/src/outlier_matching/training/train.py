@@ -15,7 +15,7 @@ from torch import Tensor
 from efficiency_core import loop
 from efficiency_core.devices import convolution_layout
 from efficiency_core.errors import UsageError, WorkError, checking
-from efficiency_core.loop import Accelerator, recipe
+from efficiency_core.loop import Accelerator, recipe, resolved
 from efficiency_core.network_file import read_state
 from efficiency_core.settings import to_json
 from outlier_matching.checkpoint import References
@@ -90,6 +90,7 @@ def train(
         raise UsageError(
             f"trained={network.trained} keeps random initial weights in some layers: give weights, or trained=all"
         )
+    config = resolved(config, device)
     chosen = _targets(target, config)
     fingerprint: dict[str, Any] = {
         "network": to_json(network), "train": recipe(config, "epochs", "resident_gb"), "source": _identity(source),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efficiency_core import loop
 from efficiency_core.errors import UsageError, checking
-from efficiency_core.loop import Accelerator, recipe
+from efficiency_core.loop import Accelerator, recipe, resolved
 from efficiency_core.settings import to_json
 from weight_align.checkpoint import save_network, start_weights
 from weight_align.data import DatasetInfo, ImageFiles, ImageSet, ImageTensor, first_images
@@ -57,6 +57,7 @@ def train(
         assert validation is not None
         return evaluate(model, validation, normalisation=normalisation, device=accelerator.device).top1_error
 
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         (model,) = _built((config.seed,), network, state, weights, accelerator)
         batches = (
@@ -101,6 +102,7 @@ def train_seeds(
     images, network, normalisation = _prepared(images, network, config)
     assert isinstance(images, ImageTensor)
     state = start_weights(weights, network)
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         models = _built(chosen, network, state, weights, accelerator)
         batches = ResidentBatches(images, config, normalisation, chosen, accelerator, stacked=True)

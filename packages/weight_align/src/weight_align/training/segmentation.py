@@ -7,7 +7,7 @@ import torch
 
 from efficiency_core import loop
 from efficiency_core.errors import UsageError, checking
-from efficiency_core.loop import Accelerator
+from efficiency_core.loop import Accelerator, resolved
 from efficiency_core.settings import to_json
 from weight_align.checkpoint import save_network, start_weights
 from weight_align.data import IGNORED, MaskSet, MaskTensor
@@ -62,6 +62,7 @@ def train_segmentation(
         scores = evaluate_segmentation(model, validation, normalisation=normalisation, device=accelerator.device)
         return scores.mean_iou
 
+    config = resolved(config, device)
     with Accelerator(device, config) as accelerator:
         torch.manual_seed(start_seed(config.seed))
         with checking(weights or ""):
