@@ -21,6 +21,7 @@ from efficiency_core.settings import build
         ("detection.video_detection_speed", {"detector": {"horizon": 4}}, "keyframe_steps 8 needs 7"),
         ("detection.detector_runtimes", {"forms": ["bf16"]}, "forms must be torch and some of torch, channels_last, bf16"),
         ("detection.detector_runtimes", {"forms": ["torch", "fp16"]}, "got torch, fp16"),
+        ("detection.video_pipeline", {"keyframe_step": 17}, "keyframe_step may be 16 at most, got 17"),
         ("detection.simulated_motion_example", {"keyframes": 1}, "keyframes must be at least 2, got 1"),
         ("recognition.action_recognition", {"network": {"classes": 4}}, "network.classes must be 0"),
         ("recognition.action_recognition", {"training": {"seed": 1}}, "training.seed must be 0"),

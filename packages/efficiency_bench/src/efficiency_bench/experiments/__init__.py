@@ -11,7 +11,7 @@ __all__ = ["Context", "Experiment", "Outcome", "Start", "get", "module_of", "nam
 _ROOMS = {
     "detection": (
         "adapted_detector", "detector_runtimes", "peer_detection", "simulated_motion_example", "video_detection",
-        "video_detection_speed", "video_speed_accuracy",
+        "video_detection_speed", "video_pipeline", "video_speed_accuracy",
     ),
     "matching": ("image_matching", "matching_cost", "matching_toy"),
     "normalisation": (
