@@ -88,12 +88,19 @@ def test_a_command_ends_with_its_owner_however_that_ends(tmp_path: Path) -> None
     assert sorted(os.listdir(tmp_path)) == ["demo.py", "result.json"], "the next start takes away what was left"
 
 
-def test_a_signal_while_an_object_is_deleted_ends_the_block() -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "error"),
+    [
+        (signal.SIGTERM, 1, "efficiency_core.errors.Stopped: 15"),
+        (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+def test_a_signal_while_an_object_is_deleted_ends_the_block(number: int, status: int, error: str) -> None:
     code = (
         "import os, signal, time\n"
         "from efficiency_core.processes import stoppable\n"
         "class Deleted:\n"
-        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)\n"
+        f"    def __del__(self): os.kill(os.getpid(), {int(number)}); time.sleep(0.01)\n"
         "class Broken:\n"
         "    def __del__(self): raise ValueError('of its own')\n"
         "with stoppable():\n"
@@ -102,6 +109,6 @@ def test_a_signal_while_an_object_is_deleted_ends_the_block() -> None:
         "    time.sleep(50)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=45)
-    assert (done.stdout, done.returncode) == ("dropped\n", 1)
-    assert done.stderr.endswith("efficiency_core.errors.Stopped: 15\n")
+    assert (done.stdout, done.returncode) == ("dropped\n", status)
+    assert done.stderr.rstrip().endswith(error)
     assert "ValueError: of its own" in done.stderr and "Exception ignored" in done.stderr

@@ -22,7 +22,7 @@ def stoppable() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as an error does, with :class:`~efficiency_core.errors.Stopped`.
 
     Signals that the process ignores or handles already keep their effect; so do all outside the main thread. Python drops an
-    error that is raised while an object is being deleted; the signal is then sent again.
+    error that is raised while an object is being deleted; the signal, also that of Ctrl-C, is then sent again.
     """
     last = -1.0
 
@@ -36,11 +36,14 @@ def stoppable() -> Iterator[None]:
 
     def dropped(what: "sys.UnraisableHookArgs") -> None:
         nonlocal last
-        if not isinstance(what.exc_value, Stopped):
+        if isinstance(what.exc_value, Stopped):
+            last, number = -1.0, what.exc_value.args[0]
+        elif isinstance(what.exc_value, KeyboardInterrupt):
+            number = signal.SIGINT
+        else:
             hook(what)
             return
-        last = -1.0
-        again = threading.Timer(0.05, os.kill, (os.getpid(), what.exc_value.args[0]))
+        again = threading.Timer(0.05, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
 
