@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from location_anticipation.inference.runtime import Inference
     from location_anticipation.inference.stream import Earlier, FrameDetections, VideoDetector, VideoMethod
     from location_anticipation.inference.video_detection import DetectSummary, detect_video
+    from location_anticipation.inference.video_writer import create_video
 
 __all__ = [
     "AutoStep", "DetectSummary", "Earlier", "FrameDetections", "Inference", "KeyBoxes", "VideoDetector", "VideoMethod",
-    "detect_video",
+    "create_video", "detect_video",
 ]  # fmt: skip
-_MODULES = ("auto_step", "key_boxes", "runtime", "stream", "video_detection")
+_MODULES = ("auto_step", "key_boxes", "runtime", "stream", "video_detection", "video_writer")
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ class Settings:
 def run(settings: Settings, context: Context) -> Outcome:
     """Time the whole, its decoder alone and its network alone on the keyframes, in turn."""
     from efficiency_bench.measure.speed import interleave, protocol, ratio
-    from location_anticipation.data.frame_sources import open_source
+    from location_anticipation.data import open_source
     from location_anticipation.inference import detect_video
 
     source = Path(settings.video) if settings.video else drawn_video(settings, context)
@@ -104,7 +104,7 @@ def on_keyframes(settings: Settings, source: Path, model: nn.Module) -> tuple[in
     """The number of frames that are read, and the network's whole work on them: its pass over each keyframe."""
     import torch
 
-    from location_anticipation.data.frame_sources import open_source
+    from location_anticipation.data import open_source
 
     device = next(model.parameters()).device
     images, frames = [], 0
@@ -132,7 +132,7 @@ def drawn_video(settings: Settings, context: Context) -> Path:
     import torch
     from torch.nn.functional import interpolate
 
-    from location_anticipation.inference.video_writer import create_video
+    from location_anticipation.inference import create_video
 
     generator = torch.Generator().manual_seed(context.seed)
     height, width = settings.height, settings.width
