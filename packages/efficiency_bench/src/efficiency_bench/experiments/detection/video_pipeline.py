@@ -1,4 +1,4 @@
-"""A video file through a detector, end to end, against the faster of what bounds it: the decoder, or T times the network."""
+"""A video file through a detector, end to end, against the slower of its parts: the decoder, or the network on keyframes."""
 
 from __future__ import annotations
 
