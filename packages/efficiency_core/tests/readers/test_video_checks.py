@@ -1,12 +1,14 @@
 """What containers say about the number of their frames."""
 
+import re
 from itertools import islice
 from pathlib import Path
 
 import av
 import pytest
-from making_videos import COUNT, encode, read
+from making_videos import COUNT, encode, pictures, read
 
+from efficiency_core.errors import BrokenFile
 from efficiency_core.readers.video import VideoFile, open_video
 from efficiency_core.readers.video.checks import PacketChecks, count_blocks
 
@@ -65,6 +67,32 @@ def test_blocks_of_a_webm_file(tmp_path: Path) -> None:
     clip.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="broken or cut off at byte"):
         count_blocks(clip)
+
+
+CLUSTER = b"\x1f\x43\xb6\x75"
+
+
+@pytest.mark.parametrize("header", [b"\x46\xf6\x61\x04", b"\xec\x87", b"\x00", b"\xff"])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_cluster_whose_header_is_damaged_is_noticed(tmp_path: Path, suffix: str, header: bytes) -> None:
+    """FFmpeg goes on at the next cluster without a word; the size that a damaged header gives may lie inside the file."""
+    clip = encode(tmp_path / f"clip{suffix}", pictures(3 * COUNT))
+    content = clip.read_bytes()
+    places = [found.start() for found in re.finditer(CLUSTER, content)]
+    assert len(places) >= 2
+    for at in places:
+        clip.write_bytes(content[:at] + header + content[at + len(header) :])
+        with pytest.raises(BrokenFile):
+            len(VideoFile(clip))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_bytes_after_the_last_cluster_break_no_file(tmp_path: Path, suffix: str) -> None:
+    """Recorders reserve room and leave it filled with zeros."""
+    clip = encode(tmp_path / f"clip{suffix}")
+    clip.write_bytes(clip.read_bytes() + bytes(5000))
+    frames, damage = read(clip)
+    assert damage is None and len(frames) == len(VideoFile(clip)) == COUNT
 
 
 def overwrite(path: Path, mark: bytes, offset: int, value: bytes) -> None:

@@ -4,6 +4,7 @@ between two frames decodes without complaint."""
 from __future__ import annotations
 
 import math
+import mmap
 import re
 from fractions import Fraction
 from io import BufferedReader
@@ -13,9 +14,14 @@ from typing import Any
 from av import Packet, VideoStream
 from av.container import InputContainer
 
-# Elements of Matroska. Segments and clusters contain others, which are read; all others are passed over as a whole.
+# Elements of Matroska (RFC 9559). Segments and clusters contain others, which are read; all others are passed over as a whole.
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _SIMPLE_BLOCK, _BLOCK_GROUP = 0xA3, 0xA0
+_EMPTY = {0xEC, 0xBF}  # padding, checksum
+# Header of the file, table of contents, information, tracks, cues, attachments, chapters, tags.
+_OUTER = _EMPTY | {0x1A45DFA3, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+# Time, silent tracks, position, size of the cluster before, encrypted block.
+_INNER = _EMPTY | {_SIMPLE_BLOCK, _BLOCK_GROUP, 0xE7, 0x5854, 0xA7, 0xAB, 0xAF}
 
 
 class PacketChecks:
@@ -95,31 +101,42 @@ def count_blocks(path: Path) -> int:
     """Number of blocks (frames of picture or sound) in a WebM or Matroska file; only headers of elements are read.
 
     Such a file is a chain of elements, each with its size (RFC 8794), that ends where the file does. FFmpeg goes on at
-    the next cluster after a damage, so frames are lost without a word. Elements outside of clusters hold none: what
-    comes after a damage of theirs is not counted.
+    the next cluster after a damage, so frames are lost without a word. Elements outside of clusters hold none: a damage
+    after the last cluster is passed over. What is damaged before a cluster may have been a cluster too.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if the chain of elements is broken in a cluster or ends in one; the message says where.
+        ValueError: if the chain of elements is broken in or before a cluster or ends in one; the message says where.
     """
-    blocks, cluster = 0, 0  # so far; where the present cluster ends
+    blocks, cluster, known = 0, 0, _OUTER  # blocks so far; where the present cluster ends; what may come
     with path.open("rb") as file:
         length = path.stat().st_size
         while (at := file.tell()) < length:
-            end = cluster if at < cluster else length
+            if at >= cluster:
+                known, cluster = _OUTER, length
             element, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
+            if element == _SEGMENT and known is _OUTER:  # it goes to the end of the file, unless it is cut off
+                continue
             if element == _CLUSTER and size is None:  # a live recording: up to whatever comes next
-                cluster = length
-            elif element is None or (element != _SEGMENT and (size is None or file.tell() + size > end)):
-                if at < cluster or element == _CLUSTER:
-                    raise ValueError(f"the file is broken or cut off at byte {at}")
-                break
-            elif element == _CLUSTER:
-                cluster = file.tell() + (size or 0)
-            elif element != _SEGMENT:  # which goes to the end of the file, unless it is cut off
+                known, cluster = _OUTER | _INNER, length
+                continue
+            sound = size is not None and file.tell() + size <= cluster
+            if element == _CLUSTER and sound and known is not _INNER:
+                known, cluster = _INNER, file.tell() + (size or 0)
+            elif element in known and sound:
                 blocks += element in (_SIMPLE_BLOCK, _BLOCK_GROUP)
                 file.seek(size or 0, 1)
+            elif known is not _OUTER or element == _CLUSTER or _holds_cluster(file, at):
+                raise ValueError(f"the file is broken or cut off at byte {at}")
+            else:
+                break
     return blocks
+
+
+def _holds_cluster(file: BufferedReader, start: int) -> bool:
+    """Whether the mark of a cluster stands anywhere after a place in the file."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_CLUSTER.to_bytes(4), start) >= 0
 
 
 def _number(file: BufferedReader, keep_marker: bool) -> int | None:
