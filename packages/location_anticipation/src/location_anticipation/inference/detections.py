@@ -84,25 +84,27 @@ def create_json(
         seen.update(labels)
         rows = zip(detections.boxes.tolist(), labels, detections.scores.tolist(), strict=True)
         instances = None if detections.instances is None else detections.instances.tolist()
+        found = []
+        for row, ((x1, y1, x2, y2), label, score) in enumerate(rows):
+            # A thousandth of a pixel; the digits after it are noise, and most of the file.
+            width, height = round(x2 - x1, 3), round(y2 - y1, 3)
+            annotation = {
+                "id": next(box_ids),
+                "image_id": image_id,
+                "video_id": 1,
+                "category_id": label if category_ids is None else category_ids[label - 1],
+                "bbox": [round(x1, 3), round(y1, 3), width, height],
+                "area": round(width * height, 3),
+                "iscrowd": 0,
+                "score": round(score, 6),
+            }
+            if instances is not None:
+                annotation["instance_id"] = instances[row]
+            found.append(annotation)
         with _writing(path):
             file.write(("," if image_id > 1 else "") + "\n" + json.dumps(image))
-            for row, ((x1, y1, x2, y2), label, score) in enumerate(rows):
-                # A thousandth of a pixel; the digits after it are noise, and most of the file.
-                width, height = round(x2 - x1, 3), round(y2 - y1, 3)
-                box_id = next(box_ids)
-                annotation = {
-                    "id": box_id,
-                    "image_id": image_id,
-                    "video_id": 1,
-                    "category_id": label if category_ids is None else category_ids[label - 1],
-                    "bbox": [round(x1, 3), round(y1, 3), width, height],
-                    "area": round(width * height, 3),
-                    "iscrowd": 0,
-                    "score": round(score, 6),
-                }
-                if instances is not None:
-                    annotation["instance_id"] = instances[row]
-                annotations.write(("," if box_id > 1 else "") + "\n" + json.dumps(annotation))
+            if found:  # a line for the boxes of a frame: one call of the encoder
+                annotations.write(("," if found[0]["id"] > 1 else "") + "\n" + json.dumps(found)[1:-1])
 
     with (
         atomic_path(path) as temporary,

@@ -76,14 +76,15 @@ class ModelRunner(Generic[M]):
 
         The ``training`` flags go back one by one: some parts of a model may be frozen.
         """
-        flags = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
+        training = [module for module in self.model.modules() if module.training]
+        if training:
+            self.model.eval()
         try:
             with torch.inference_mode(), self.inference.arithmetic(self.device):
                 yield
         finally:
-            for module, training in flags:
-                module.training = training
+            for module in training:
+                module.training = True
 
     def found(self, detection: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
         """``boxes``, ``labels`` and ``scores`` on the CPU, those with a score and an area inside the image."""

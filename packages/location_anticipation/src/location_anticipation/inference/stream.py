@@ -9,6 +9,7 @@ and overwrites step 1 with the keyframe's own boxes; here neither happens.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -71,10 +72,24 @@ class Trajectories:
 
     def at(self, index: int, step: int) -> FrameDetections:
         """The boxes with an area ``step`` frames after the keyframe, as detections of frame ``index``."""
-        rows = has_area(self.boxes[:, step])
-        boxes, labels, scores = self.boxes[rows, step], self.labels[rows], self.scores[rows]
-        instances = None if self.instances is None else self.instances[rows]
+        boxes, labels, scores, instances = self._steps[step], self.labels, self.scores, self.instances
+        if (rows := self._kept[step]) is not None:
+            boxes, labels, scores = boxes[rows], labels[rows], scores[rows]
+            instances = None if instances is None else instances[rows]
         return FrameDetections(index, step == 0, step, boxes, labels, scores, instances)
+
+    # What frames share is found once for all of them: on tensors of this size time is the number of calls.
+
+    @cached_property
+    def _steps(self) -> tuple[Tensor, ...]:
+        """For every step the boxes (N, 4)."""
+        return self.boxes.transpose(0, 1).contiguous().unbind()
+
+    @cached_property
+    def _kept(self) -> list[Tensor | None]:
+        """For every step which boxes have an area, (N,) bool; None for all."""
+        kept = has_area(self.boxes)
+        return [None if whole else kept[:, step] for step, whole in enumerate(kept.all(dim=0).tolist())]
 
 
 class VideoDetector(ModelRunner[nn.Module]):
