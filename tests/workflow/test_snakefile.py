@@ -69,6 +69,11 @@ def test_a_target_that_is_not_there_ends_in_one_line(project: Any) -> None:
     assert done.returncode == 2
     expected = "error: no table9_9 in workflows/tables; there are table2_1, table2_2, "
     assert done.stderr.splitlines()[-1].startswith(expected) and "Traceback" not in done.stderr
+    done = project.snakemake("-n", "results/table2_4.csv")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: results/table2_4.csv: results are in my results; ask for my results/table2_4.csv"
+    )
 
 
 def test_a_mistake_in_a_file_ends_in_one_line(project: Any) -> None:

@@ -28,7 +28,7 @@ try:
         run_sources,
     )
     from efficiency_bench.workflow.cluster import cluster_device
-    from efficiency_bench.workflow.config import read_config
+    from efficiency_bench.workflow.config import check_asked, read_config
     from efficiency_bench.workflow.data_sets import (
         choose_variants,
         load_data_sets,
@@ -214,6 +214,9 @@ try:
     }
     RUNS = {run.run_id: run for run in with_starts(chain(*TARGETS.values()))}
     RESULTS = CONFIG.results
+    if workflow.is_main_process:
+        # While it reads this file, Snakemake does not know its own targets yet.
+        check_asked(sys.argv[1:], RESULTS, [*TABLES, *FIGURES, "claims"])
     find_device = cluster_device if CONFIG.cluster else device_here
     DEVICE = find_device(CONFIG.device)
     # Source code that results rest on: a file for each that changes with it, which is the input of a rule.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efficiency_bench.commands.showing import SchemasOptions, run_schemas
-from efficiency_bench.workflow.config import Config, read_config
+from efficiency_bench.workflow.config import Config, check_asked, read_config
 from efficiency_core.errors import UsageError
 
 
@@ -22,6 +22,32 @@ def test_true_and_false_may_be_written_as_in_yaml() -> None:
     """Snakemake hands `--config worker=false` over as text, `worker=False` as a truth value."""
     found = read_config({"worker": "false", "mix_devices": "true", "cluster": True})
     assert (found.worker, found.mix_devices, found.cluster) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("results/table2_4.csv", "results/table2_4.csv: results are in out; ask for out/table2_4.csv"),
+        ("/else/claims.csv", "/else/claims.csv: results are in out; ask for out/claims.csv"),
+        ("out/tabel2_4.csv", "out/tabel2_4.csv: no such result; did you mean out/table2_4.csv?"),
+        ("out/clams.csv", "out/clams.csv: no such result; did you mean out/claims.csv?"),
+    ],
+)
+def test_a_result_in_a_wrong_place_or_misspelt_is_named(asked: str, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_asked(["all", asked], "out", ["table2_4", "fig2_4", "claims"])
+    assert str(caught.value) == expected
+
+
+def test_other_files_and_rules_may_be_asked_for() -> None:
+    asked = [
+        "build",
+        "out/table2_4.csv",
+        "out/runs/video_detection-1-s0.json",
+        "data/x/table2_4.h5",
+        "out/table9_9.csv",
+    ]
+    check_asked([*asked, "other/notes.csv", "--report", "report.html"], "out", ["table2_4", "claims"])
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "demo_options", raising=False)
 
-    def run(*arguments: str, then: Callable[..., object] = print, device: bool = False) -> tuple[int, str, str]:
-        train = Command("train a network", "demo_options:Options", then, device, interrupted=CONTINUES)  # type: ignore[arg-type]
+    def run(
+        *arguments: str, then: Callable[..., object] = print, device: bool = False, extra: str = "train"
+    ) -> tuple[int, str, str]:
+        train = Command("train a network", "demo_options:Options", then, device, extra, CONTINUES)  # type: ignore[arg-type]
         program = Program(
             "demo", "A demonstration.", {"train": train, "more": Group("others", {"a": train})}, "efficiency_core"
         )
@@ -201,6 +203,14 @@ def test_errors_end_in_one_line_and_a_status(error: BaseException, status: int, 
 
     assert call("train", "d", "--out", "o", then=fail) == (status, "", f"error: {message}\n")
     assert "Traceback" in call("train", "d", "--out", "o", "--debug", then=fail)[2]
+
+
+def test_a_library_that_comes_with_the_package_is_named(call: Run) -> None:
+    def fail(options: object) -> None:
+        raise ModuleNotFoundError(name="absent.part")
+
+    said = "this command needs absent, which comes with efficiency_core; install efficiency_core again, or pip install absent"
+    assert call("train", "d", "--out", "o", then=fail, extra="") == (2, "", f"error: {said}\n")
 
 
 @pytest.mark.parametrize(

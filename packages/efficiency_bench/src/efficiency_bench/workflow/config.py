@@ -1,12 +1,14 @@
 """The keys of `snakemake --config KEY=VALUE`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from efficiency_bench.documents import Entry, Expected, Flag, Source, Text, check_document
+from efficiency_bench.workflow.presets import TARGET
 from efficiency_core.errors import UsageError
 
 
@@ -43,3 +45,25 @@ def read_config(values: Mapping[str, Any]) -> Config:
     if root and not Path(root).is_dir():
         raise UsageError(f"data_root: {root} is no folder; name one that exists, or none")
     return replace(config, data_root=root, results=config.results.rstrip("/"))
+
+
+def check_asked(asked: Iterable[str], results: str, known: Iterable[str]) -> None:
+    """Refuse a file that looks like a result and is none, before Snakemake says that it has no rule for it.
+
+    Args:
+        asked: words of the command line; those that are no file of a table or picture are passed over.
+        results: the folder for results.
+        known: names of tables, figures and other results.
+
+    Raises:
+        UsageError: a known name in another folder, or a name like a known one; the message has the right file.
+    """
+    names = list(known)
+    for file in map(Path, asked):
+        if file.suffix not in (".csv", ".svg", ".png"):
+            continue
+        mistyped = file.parent == Path(results) and file.stem not in names and not TARGET.fullmatch(file.stem)
+        if mistyped and (meant := get_close_matches(file.stem, names, 1)):
+            raise UsageError(f"{file}: no such result; did you mean {results}/{meant[0]}{file.suffix}?")
+        if file.stem in names and file.parent != Path(results):
+            raise UsageError(f"{file}: results are in {results}; ask for {results}/{file.name}")

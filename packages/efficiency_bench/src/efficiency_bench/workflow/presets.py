@@ -29,9 +29,10 @@ Seeds = Annotated[
     Expected("a list of different seeds such as [0, 1, 2]"),
 ]
 Experiments = Annotated[Mapping[str, Settings], Expected("EXPERIMENT: {SETTING: VALUE}")]
-_TARGET = re.compile(r"(table|text|fig)[0-9]+_[0-9]+")
+TARGET = re.compile(r"(table|text|fig)[0-9]+_[0-9]+")
+"""Names of tables and figures."""
 Target = Annotated[
-    str, StringConstraints(pattern=f"^{_TARGET.pattern}$"), Expected("a table or figure such as table5_2")
+    str, StringConstraints(pattern=f"^{TARGET.pattern}$"), Expected("a table or figure such as table5_2")
 ]
 
 
@@ -115,7 +116,7 @@ def load_preset(path: Path) -> Preset:
         raise source.error(("preset",), f"expected the file's name {path.stem!r}, got {preset.name!r}")
     check_experiments(preset.experiments, source, ("experiments",))
     for name in preset.own_seeds:
-        if not _TARGET.fullmatch(name):
+        if not TARGET.fullmatch(name):
             find_experiment(name, source, ("own_seeds", name))
     for target, by_experiment in preset.targets.items():
         check_experiments(by_experiment, source, ("targets", target))
@@ -132,7 +133,7 @@ def check_experiments(by_experiment: Mapping[str, Mapping[str, Any]], source: So
 def check_targets(preset: Preset, known: Iterable[str]) -> None:
     """A `UsageError` for a preset with settings or seeds for a table or figure that is not among the `known` ones."""
     names = list(known)
-    for key, given in (("targets", preset.targets), ("own_seeds", filter(_TARGET.fullmatch, preset.own_seeds))):
+    for key, given in (("targets", preset.targets), ("own_seeds", filter(TARGET.fullmatch, preset.own_seeds))):
         if unknown := [target for target in given if target not in names]:
             raise UsageError(f"{preset.path}: {key}: no table or figure {unknown[0]!r}; there are {', '.join(names)}")
 

@@ -180,7 +180,12 @@ def _ending(error: BaseException, command: Command | None, package: str) -> tupl
         ours = missing in ("", package, "efficiency_core") or missing in sys.stdlib_module_names
         if ours or importlib.util.find_spec(missing) is not None:
             return None
-        return 2, f'this command needs {missing}: pip install "{package}[{command.extra}]"'
+        if command.extra:
+            return 2, f'this command needs {missing}: pip install "{package}[{command.extra}]"'
+        return (
+            2,
+            f"this command needs {missing}, which comes with {package}; install {package} again, or pip install {missing}",
+        )
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         said = ". ".join(str(error).split(". ")[:2]) or "not enough memory"
         return 1, f"{said}; a smaller batch or image size needs less"
