@@ -21,6 +21,10 @@ _READ_BY_IMPORTS = re.compile(
 )
 """Beginnings of the names of environment variables that Python and libraries read when they start or are imported."""
 
+_KILLED = (
+    "killed (SIGKILL), as the system does where memory runs out; smaller batches or images or fewer jobs need less"
+)
+
 
 def call(folder: str, arguments: Sequence[str]) -> int:
     """Carry out ``effbench ARGUMENTS`` in the worker of ``folder``; the exit status is 128 + n where signal n ended it."""
@@ -110,7 +114,11 @@ def _request(connection: socket.socket, arguments: Sequence[str]) -> int | None:
     for number in _FORWARDED:
         signal.signal(number, lambda number, _: connection.sendall(bytes([number])))
     answer = answers.readline()
-    return int(answer) if answer else _failed("ended before the command did")
+    if not answer:
+        return _failed("ended before the command did")
+    if (status := int(answer)) == 128 + signal.SIGKILL:  # the command could not say so itself
+        print(f"error: {_KILLED}", file=sys.stderr)
+    return status
 
 
 def _failed(what: str) -> int:
