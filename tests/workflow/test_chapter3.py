@@ -37,12 +37,11 @@ def test_rows_differ_in_the_method_alone(workflow: Any, preset: str) -> None:
         "training": {"sampling": {"frames": 0, "rule": ""}},
     }
     for name in TABLES:
-        recipes = [
-            overlaid(run.settings, method)
-            for run in workflow.runs([name], preset).values()
-            if run.experiment == "action_recognition" and run.settings["training"]["memory"] == "plain"
-        ]
-        assert recipes and all(recipe == recipes[0] for recipe in recipes)
+        runs = [run for run in workflow.runs([name], preset).values() if run.experiment == "action_recognition"]
+        # A table of plain rows may have one that is streamed besides.
+        usual = "plain" if any(run.settings["training"]["memory"] == "plain" for run in runs) else "streamed"
+        recipes = [overlaid(run.settings, method) for run in runs if run.settings["training"]["memory"] == usual]
+        assert len(recipes) >= 2 and all(recipe == recipes[0] for recipe in recipes)
 
 
 def test_every_row_starts_from_the_same_network(workflow: Any, preset: str) -> None:
