@@ -21,10 +21,6 @@ _READ_BY_IMPORTS = re.compile(
 )
 """Beginnings of the names of environment variables that Python and libraries read when they start or are imported."""
 
-_KILLED = (
-    "killed (SIGKILL), as the system does where memory runs out; smaller batches or images or fewer jobs need less"
-)
-
 
 def call(folder: str, arguments: Sequence[str]) -> int:
     """Carry out ``effbench ARGUMENTS`` in the worker of ``folder``; the exit status is 128 + n where signal n ended it."""
@@ -117,7 +113,8 @@ def _request(connection: socket.socket, arguments: Sequence[str]) -> int | None:
     if not answer:
         return _failed("ended before the command did")
     if (status := int(answer)) == 128 + signal.SIGKILL:  # the command could not say so itself
-        print(f"error: {_KILLED}", file=sys.stderr)
+        advice = "smaller batches or images or fewer jobs need less"
+        print(f"error: killed (SIGKILL), as the system does where memory runs out; {advice}", file=sys.stderr)
     return status
 
 

@@ -108,21 +108,21 @@ def count_blocks(path: Path) -> int:
         OSError: if the file cannot be read.
         ValueError: if the chain of elements is broken in or before a cluster or ends in one; the message says where.
     """
-    blocks, cluster, known = 0, 0, _OUTER  # blocks so far; where the present cluster ends; what may come
+    # Blocks so far; where the present cluster ends, or outside of clusters the file; what may come.
+    blocks, end, known = 0, 0, _OUTER
     with path.open("rb") as file:
         length = path.stat().st_size
         while (at := file.tell()) < length:
-            if at >= cluster:
-                known, cluster = _OUTER, length
+            if at >= end:
+                known, end = _OUTER, length
             element, size = _number(file, keep_marker=True), _number(file, keep_marker=False)
-            if element == _SEGMENT and known is _OUTER:  # it goes to the end of the file, unless it is cut off
-                continue
-            if element == _CLUSTER and size is None:  # a live recording: up to whatever comes next
-                known, cluster = _OUTER | _INNER, length
-                continue
-            sound = size is not None and file.tell() + size <= cluster
-            if element == _CLUSTER and sound and known is not _INNER:
-                known, cluster = _INNER, file.tell() + (size or 0)
+            sound = size is not None and file.tell() + size <= end
+            if element == _SEGMENT and known is not _INNER:
+                continue  # it goes to the end of the file, unless it is cut off
+            if element == _CLUSTER and known is not _INNER and size is None:
+                known, end = _OUTER | _INNER, length  # a live recording: up to whatever comes next
+            elif element == _CLUSTER and known is not _INNER and sound:
+                known, end = _INNER, file.tell() + (size or 0)
             elif element in known and sound:
                 blocks += element in (_SIMPLE_BLOCK, _BLOCK_GROUP)
                 file.seek(size or 0, 1)
