@@ -118,13 +118,15 @@ def detection_and_speed(register: Callable[..., None]) -> None:
 
 @pytest.fixture
 def store() -> Callable[..., None]:
-    """Writes the record of a planned run: `store(folder, run, {metric: (value, unit)}, arrays, **other fields)`."""
+    """Writes the record of a planned run: `store(folder, run, {metric: (value, unit)}, arrays, digest of its data, **other
+    fields)`."""
 
     def write(
-        folder: Path, run: RunSpec, metrics: Mapping[str, tuple[float, str]], arrays: Any = None, **changes: Any
-    ) -> None:
+        folder: Path, run: RunSpec, metrics: Mapping[str, tuple[float, str]], arrays: Any = None,
+        contents: str = "a" * 64, **changes: Any,
+    ) -> None:  # fmt: skip
         path = folder / f"{changes.get('run_id', run.run_id)}.json"
-        facts = {"name": "MovingDigits", "source": "sklearn-digits", "digest": "a" * 64}
+        facts = {"name": "MovingDigits", "source": "sklearn-digits", "digest": contents}
         fields: dict[str, Any] = {
             "run_id": run.run_id, "experiment": run.experiment, "kind": run.kind, "preset": "quick",
             "settings": run.settings, "seed": run.seed,

@@ -70,15 +70,26 @@ def folders(preset_name: str, root: Path | None) -> tuple[Any, dict[str, str]]:
     return preset, {name: variant.folder for name, variant in variants.items()}
 
 
-def numbers(test: Check, place: str, verdict: Verdict, data: Path | None) -> dict[int, dict[str, Any]]:
-    """Seed -> the record of a place, as the JSON files have them."""
-    cell = test.cells[place]
-    if cell.choice is None or not verdict.source:
-        return {}
-    preset, variants = folders(verdict.preset, data)
-    runs = experiment_runs(cell.choice, preset, variants, "here", cell.target)
-    files = {run.seed: ROOT / "results" / "reference" / verdict.source / "runs" / f"{run.run_id}.json" for run in runs}
-    return {seed: json.loads(file.read_text()) for seed, file in files.items() if file.exists()}
+def numbers(test: Check, verdict: Verdict, data: Path | None) -> dict[str, dict[int, dict[str, Any]]]:
+    """Place -> seed -> its record, as the JSON files have them; each seed from the first folder that has it at all places."""
+    preset, variants = folders(verdict.preset, data) if verdict.source else (None, {})
+    runs = {
+        place: experiment_runs(cell.choice, preset, variants, "here", cell.target) if preset and cell.choice else []
+        for place, cell in test.cells.items()
+    }
+    found: dict[str, dict[int, dict[str, Any]]] = {place: {} for place in runs}
+    sources = verdict.source.split(" + ")
+    for source in sources:
+        kept = ROOT / "results" / "reference" / source / "runs"
+        files = {
+            place: {run.seed: file for run in own if (file := kept / f"{run.run_id}.json").exists()}
+            for place, own in runs.items()
+        }
+        whole = set.intersection(*map(set, files.values()))
+        for place, by_seed in files.items():
+            for seed in by_seed if len(sources) == 1 else whole - found[place].keys():
+                found[place][seed] = json.loads(by_seed[seed].read_text())
+    return found
 
 
 def value_of(test: Check, place: str, record: dict[str, Any]) -> float | None:
@@ -119,12 +130,13 @@ def compared(test: Check, verdict: Verdict, data: Path | None) -> list[str]:
     """The outcome of each comparison of a test."""
     stats = pytest.importorskip("scipy.stats")
     found = []
+    read = {} if test.basis == "printed" else numbers(test, verdict, data)
     for places, quantity in quantities(test):
         if test.basis == "printed":
             exact = quantity([float(test.cells[place].printed) for place in places])
             found.append(outcome(test, exact, exact))
             continue
-        records = [numbers(test, place, verdict, data) for place in places]
+        records = [read[place] for place in places]
         values = [
             {seed: value for seed, one in by_seed.items() if (value := value_of(test, place, one)) is not None}
             for place, by_seed in zip(places, records, strict=True)

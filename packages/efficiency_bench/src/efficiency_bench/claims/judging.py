@@ -9,9 +9,8 @@ from efficiency_bench.claims.definitions import Claim, Claims
 from efficiency_bench.claims.intervals import COMBINED, RULES, SEEDS
 from efficiency_bench.claims.ledger import Verdict
 from efficiency_bench.claims.needs import needed
-from efficiency_bench.claims.records import RANKING, THIS_BUILD, Group, find_groups
+from efficiency_bench.claims.records import RANKING, THIS_BUILD, Group, Pool, find_groups
 from efficiency_bench.claims.values import Value, read_value
-from efficiency_bench.records.run_record import RunRecord
 from efficiency_bench.workflow.data_sets import DataSet, load_data_sets, with_real_settings
 from efficiency_bench.workflow.origin import name_datasets
 from efficiency_bench.workflow.presets import load_preset
@@ -19,6 +18,11 @@ from efficiency_bench.workflow.tabulate import name_devices
 
 Values = list[dict[str, Value]]
 """For each test of a claim: place -> value."""
+
+POOLED = ("seeds", "cases", "printed")
+"""Bases of tests whose seeds may have run on several devices."""
+TIMES = ("ms", "s", "h", "frames/s")
+"""Units of what differs between devices."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
 
     One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
     the first: this build before kept records, of these by preset as in `records.RANKING`, and of one preset that with most
-    seeds. What other groups with enough seeds would say stands in `Verdict.elsewhere`.
+    seeds. Where nothing of the claim is a time or a size, seeds of several devices make one group (`records.Pool`). What other
+    groups with enough seeds would say stands in `Verdict.elsewhere`.
 
     Raises:
         UsageError: a folder or record cannot be read, or runs of one claim read different contents of one data set.
@@ -71,9 +76,11 @@ def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
 def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
     """The evidence of all groups, the best first; without records only printed values are there."""
     cells = [cell for test in claim.tests for cell in test.measured]
+    pools = all(test.basis in POOLED for test in claim.tests) and not any(cell.unit in TIMES for cell in cells)
     found = [_read(claim, None, ())]
     if cells:
-        found = [_read(claim, group, choice) for group in groups for choice in group.choices(cells)] or found
+        taken = [group for group in groups if pools or not isinstance(group, Pool)]
+        found = [_read(claim, group, choice) for group in taken for choice in group.choices(cells)] or found
     # Groups come in the order of preference: this build first, then by preset.
     places = {name: -number for number, name in enumerate(dict.fromkeys(one.place for one in found))}
     ranks = [
@@ -100,11 +107,8 @@ def _elsewhere(claim: Claim, chosen: Verdict, others: Sequence[Evidence], data_s
 def _read(claim: Claim, group: Group | None, choice: tuple[tuple[str, str], ...]) -> Evidence:
     values: Values = []
     for test in claim.tests:
-        runs: dict[str, Mapping[int, RunRecord]] = {
-            place: group.runs(cell, choice) if group and test.basis != "printed" else {}
-            for place, cell in test.cells.items()
-        }
-        values.append({place: read_value(cell, test, runs[place]) for place, cell in test.cells.items()})
+        runs = group.read(test.cells, choice) if group and test.basis != "printed" else {}
+        values.append({place: read_value(cell, test, runs.get(place, {})) for place, cell in test.cells.items()})
     listed = [(test, value) for test, found in zip(claim.tests, values, strict=True) for value in found.values()]
     seeds = [len(value.by_seed) for test, value in listed if test.basis == "seeds" and not value.missing]
     return Evidence(

@@ -1,9 +1,11 @@
-"""Groups of run records that may judge a claim: of one source, preset and device. Records of `smoke` never do."""
+"""Groups of run records that may judge a claim: of one preset, and of one source and device or with each seed on one device.
+Records of `smoke` never do."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from efficiency_bench import experiments
 from efficiency_bench.claims.cells import Cell
@@ -18,6 +20,8 @@ RANKING = ("pretrained", "paper", "cpu", "quick")
 """Presets whose records judge, the preferred first. `pretrained` is nearest to the thesis where its own data sets are absent:
 its networks start from ImageNet's weights too, while `paper` on generated data starts from random ones."""
 THIS_BUILD = "this build"
+Place = tuple[str, tuple[str, str]]
+"""Source, and type and name of the device."""
 Choice = tuple[tuple[str, str], ...]
 """(data set, name of the folder that its runs read) for each data set that has several folders."""
 
@@ -27,10 +31,8 @@ class Group:
     """The records of one source and device that are runs of one preset."""
 
     source: str
-    """ "this build", or the name of a folder of kept records."""
+    """ "this build", or the name of a folder of kept records; of a `Pool` several."""
     preset: Preset
-    device: tuple[str, str]
-    """Type and name."""
     records: Mapping[str, Path]
     """Run id -> file of the record."""
     folders: Mapping[str, Sequence[str]]
@@ -50,8 +52,11 @@ class Group:
         chain = stand_in_chain(name, self.data_sets, self.preset)
         return [folder for one in chain for folder in self.folders.get(one, ())]
 
-    def runs(self, cell: Cell, choice: Choice) -> dict[int, RunRecord]:
-        """The cell's records by seed."""
+    def read(self, cells: Mapping[str, Cell], choice: Choice) -> dict[str, dict[int, RunRecord]]:
+        """The records of cells that are compared with each other: place -> seed -> record."""
+        return {place: self._runs(cell, choice) for place, cell in cells.items()}
+
+    def _runs(self, cell: Cell, choice: Choice) -> dict[int, RunRecord]:
         if cell.choice is None or not any(run.startswith(f"{cell.experiment}-") for run in self.records):
             return {}
         own = data_of(cell)
@@ -71,16 +76,45 @@ class Group:
         return self._loaded[run.run_id]
 
 
+@dataclass(frozen=True)
+class Pool(Group):
+    """Groups of one preset that differ in source or device. A seed counts if one of them has all runs that are compared; of two
+    such groups the first counts. Runs on other contents of a data set than the first group with this set are left out."""
+
+    groups: Sequence[Group] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Folder of a data set -> digest."""
+
+    def read(self, cells: Mapping[str, Cell], choice: Choice) -> dict[str, dict[int, RunRecord]]:
+        found: dict[str, dict[int, RunRecord]] = {place: {} for place in cells}
+        for group in self.groups:
+            runs = group.read(cells, choice)
+            for seed in set.intersection(*map(set, runs.values())):
+                if all(self._same_data(by_seed[seed]) for by_seed in runs.values()):
+                    for place, by_seed in runs.items():
+                        found[place].setdefault(seed, by_seed[seed])
+        return found
+
+    def _same_data(self, record: RunRecord) -> bool:
+        return all(self.contents[folder_of(name, facts)] == facts["digest"] for name, facts in record.data.items())
+
+
+def folder_of(name: str, facts: Mapping[str, Any]) -> str:
+    """Name of the folder that a run read a data set from."""
+    return str(facts.get("folder", name))
+
+
 def find_groups(
     folders: Sequence[Path], presets: Mapping[str, Preset], data_sets: Mapping[str, DataSet]
 ) -> list[Group]:
-    """The groups of all records in `folders`, the preferred first: this build before kept ones, by preset as in `RANKING`.
+    """The groups of all records in `folders`, the preferred first: this build before kept ones, by preset as in `RANKING`, each
+    before the pool that it is in.
 
     Raises:
         UsageError: a folder is not there, is one above folders of records, or holds a record that cannot be read.
     """
-    found: dict[tuple[str, tuple[str, str]], dict[str, Path]] = {}
-    read: dict[tuple[str, tuple[str, str]], dict[str, dict[str, None]]] = {}
+    found: dict[Place, dict[str, Path]] = {}
+    contents: dict[Place, dict[str, str]] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; expected a folder of run records, such as results/runs")
@@ -91,21 +125,39 @@ def find_groups(
             record = load_record(path)
             if record.preset not in RANKING:
                 continue
-            key = source_name(folder), (record.device["type"], record.device["name"])
-            found.setdefault(key, {})[record.run_id] = path
-            for name, facts in record.data.items():
-                place = facts.get("folder", name)
-                read.setdefault(key, {}).setdefault(place.partition("-")[0], {})[place] = None
+            place = source_name(folder), (record.device["type"], record.device["name"])
+            found.setdefault(place, {})[record.run_id] = path
+            read = {folder_of(name, facts): facts["digest"] for name, facts in record.data.items()}
+            contents[place] = {**read, **contents.get(place, {})}
     return [
-        Group(
-            source, presets[preset], device, found[source, device], _listed(read.get((source, device), {})), data_sets
-        )
+        group
         for kept in (False, True)
-        for preset in RANKING
-        if preset in presets
-        for source, device in found
-        if (source != THIS_BUILD) == kept
+        for name in RANKING
+        if name in presets
+        for group in _groups(
+            presets[name],
+            {place: found[place] for place in found if (place[0] != THIS_BUILD) == kept},
+            contents,
+            data_sets,
+        )
     ]
+
+
+def _groups(
+    preset: Preset,
+    records: Mapping[Place, Mapping[str, Path]],
+    contents: Mapping[Place, Mapping[str, str]],
+    data_sets: Mapping[str, DataSet],
+) -> list[Group]:
+    """The group of each source and device, and, where there are several, their pool."""
+    groups = [Group(place[0], preset, records[place], _folders(contents[place]), data_sets) for place in records]
+    if len(groups) < 2:
+        return groups
+    shared: dict[str, str] = {}
+    for place in records:
+        shared = {**contents[place], **shared}
+    source = " + ".join(dict.fromkeys(group.source for group in groups))
+    return [*groups, Pool(source, preset, {}, _folders(shared), data_sets, groups=groups, contents=shared)]
 
 
 def source_name(folder: Path) -> str:
@@ -121,5 +173,9 @@ def data_of(cell: Cell) -> list[str]:
     return [cell.choice.data.get(name, name) for name in experiments.get(cell.experiment).data]
 
 
-def _listed(folders: Mapping[str, Mapping[str, None]]) -> dict[str, list[str]]:
-    return {name: list(places) for name, places in folders.items()}
+def _folders(contents: Iterable[str]) -> dict[str, list[str]]:
+    """Data set -> names of its folders."""
+    found: dict[str, list[str]] = {}
+    for folder in contents:
+        found.setdefault(folder.partition("-")[0], []).append(folder)
+    return found
