@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from efficiency_bench.claims.intervals import T_QUANTILES, Interval, Range, of_rounds, of_seeds
+from efficiency_bench.claims.intervals import MOST_SEEDS, T_QUANTILES, Interval, Range, deciding_seeds, of_rounds, of_seeds
 
 
 def test_the_interval_of_three_seeds_is_that_of_students_t() -> None:
@@ -20,6 +20,21 @@ def test_the_quantiles_are_those_of_the_distribution() -> None:
         assert stats.t.ppf(0.95, free) == pytest.approx(quantile, abs=5e-4)
     many = of_seeds([float(seed % 2) for seed in range(60)])
     assert many.high - many.middle == pytest.approx(T_QUANTILES[-1] * math.sqrt(15 / 59) / math.sqrt(60))
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "count"),
+    [
+        ([1.0, 2.0, 3.0], Range(0), 3),  # decided already
+        ([-1.0, 1.0, 3.0], Range(0), 13),  # 2 t(n - 1) < sqrt(n): 1.796 * 2 / sqrt(12) = 1.04, 1.782 * 2 / sqrt(13) = 0.99
+        ([-1.0, 1.0, 3.0], Range(0, 4), 13),
+        ([-1.0, 1.0, 3.0], Range(2), 13),
+        ([-1.0, 1.0, 0.03], Range(0), None),
+    ],
+)
+def test_the_number_of_seeds_that_would_decide(values: list[float], wanted: Range, count: int | None) -> None:
+    assert deciding_seeds(values, wanted) == count
+    assert count is None or count <= MOST_SEEDS
 
 
 @pytest.mark.parametrize(

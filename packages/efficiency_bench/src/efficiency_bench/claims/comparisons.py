@@ -3,10 +3,20 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from efficiency_bench.claims.definitions import Check, KindName
-from efficiency_bench.claims.intervals import SEEDS, Interval, Outcome, Range, exactly, of_rounds, of_seeds
+from efficiency_bench.claims.intervals import (
+    MOST_SEEDS,
+    SEEDS,
+    Interval,
+    Outcome,
+    Range,
+    deciding_seeds,
+    exactly,
+    of_rounds,
+    of_seeds,
+)
 from efficiency_bench.claims.values import Value
 
 Quantity = Callable[[Sequence[float]], float]
@@ -113,7 +123,12 @@ def _compare(test: Check, name: str, quantity: Quantity, values: Sequence[Value]
         return Comparison(
             text, "undecided", "; ".join([f"{seeds}; at least {SEEDS} are needed (preset cpu has them)", *doubts])
         )
-    return _outcome(name, of_seeds(by_seed), wanted, doubts)
+    judged = _outcome(name, of_seeds(by_seed), wanted, doubts)
+    if judged.outcome == "undecided":
+        count = deciding_seeds(by_seed, wanted)
+        enough = f"about {count} seeds" if count else f"more than {MOST_SEEDS} seeds"
+        judged = replace(judged, reason=f"{judged.reason} ({enough} of this mean and spread would decide)")
+    return judged
 
 
 def _outcome(name: str, found: Interval, wanted: Range, doubts: Sequence[str]) -> Comparison:

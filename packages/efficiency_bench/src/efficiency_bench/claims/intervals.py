@@ -11,6 +11,8 @@ Outcome = Literal["holds", "reversed", "undecided"]
 
 SEEDS = 3
 """Fewest seeds of a training that a comparison takes."""
+MOST_SEEDS = 1000
+"""Most seeds that `deciding_seeds` names."""
 ROUNDS = 5
 """Fewest rounds of a timing that a comparison takes."""
 T_QUANTILES = (
@@ -71,9 +73,21 @@ def exactly(value: float) -> Interval:
 
 def of_seeds(values: Sequence[float]) -> Interval:
     """The mean of at least two values and its 90 % t-interval; infinite if a value is."""
+    return _expected(statistics.fmean(values), statistics.stdev(values), len(values))
+
+
+def deciding_seeds(values: Sequence[float], wanted: Range) -> int | None:
+    """How many seeds would decide if mean and spread stayed as in these values; None: more than `MOST_SEEDS`."""
     mean, spread = statistics.fmean(values), statistics.stdev(values)
-    free = min(len(values) - 1, len(T_QUANTILES))
-    half = T_QUANTILES[free - 1] * spread / math.sqrt(len(values))
+    for count in range(len(values), MOST_SEEDS + 1):
+        if wanted.judge(_expected(mean, spread, count)) != "undecided":
+            return count
+    return None
+
+
+def _expected(mean: float, spread: float, count: int) -> Interval:
+    free = min(count - 1, len(T_QUANTILES))
+    half = T_QUANTILES[free - 1] * spread / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
