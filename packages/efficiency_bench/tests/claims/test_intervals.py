@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from efficiency_bench.claims.intervals import MOST_SEEDS, T_QUANTILES, Interval, Range, deciding_seeds, of_rounds, of_seeds
+from efficiency_bench.claims.intervals import (
+    MOST_SEEDS,
+    T_QUANTILES,
+    Interval,
+    Range,
+    deciding_seeds,
+    of_rounds,
+    of_seeds,
+)
 
 
 def test_the_interval_of_three_seeds_is_that_of_students_t() -> None:
@@ -26,7 +34,11 @@ def test_the_quantiles_are_those_of_the_distribution() -> None:
     ("values", "wanted", "count"),
     [
         ([1.0, 2.0, 3.0], Range(0), 3),  # decided already
-        ([-1.0, 1.0, 3.0], Range(0), 13),  # 2 t(n - 1) < sqrt(n): 1.796 * 2 / sqrt(12) = 1.04, 1.782 * 2 / sqrt(13) = 0.99
+        (
+            [-1.0, 1.0, 3.0],
+            Range(0),
+            13,
+        ),  # 2 t(n - 1) < sqrt(n): 1.796 * 2 / sqrt(12) = 1.04, 1.782 * 2 / sqrt(13) = 0.99
         ([-1.0, 1.0, 3.0], Range(0, 4), 13),
         ([-1.0, 1.0, 3.0], Range(2), 13),
         ([-1.0, 1.0, 0.03], Range(0), None),
