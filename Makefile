@@ -2,6 +2,7 @@
 #   make table2_4     set up if needed, build results/table2_4.csv and print it (any table: make tableC_N)
 #   make text5_4      the same for numbers that the thesis prints in the text of a section
 #   make fig2_5       the same for a figure: results/fig2_5.svg, .png and .csv
+#   make ch4_f1_steady  the same for a claim: the runs it rests on, and its verdict (any id of workflows/claims.yaml)
 #   make report       everything, and results/report.html: one page that shows it, to open in a browser
 #   make test         set up if needed, then run the test suite without the tests marked slow
 #   make test-all     the whole test suite
@@ -65,6 +66,10 @@ table% text%: setup
 
 fig%: setup
 	$(RUN) snakemake results/$@.svg --config preset=$(PRESET)
+
+ch2_% ch3_% ch4_% ch5_%: setup
+	$(RUN) EFFBENCH_SHOW=no snakemake results/claims/$@.csv --config preset=$(PRESET)
+	@$(RUN) effbench show results/claims/$@.csv
 
 report: setup
 	$(RUN) snakemake results/report.html --config preset=$(PRESET)

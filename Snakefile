@@ -2,6 +2,7 @@
 # the CSV, `snakemake results/fig2_5.svg` draws the figure with a PNG and its numbers as CSV beside it.
 #
 #   snakemake                                       every table and figure
+#   snakemake results/claims/ch4_f1_steady.csv      one claim: the runs that it rests on, and the verdict
 #   snakemake --config preset=smoke                 other sizes: a file of workflows/config
 #   snakemake --config data_root=DIR device=cuda    real data; other keys: workflows/config/README.md
 #   snakemake --workflow-profile profiles/slurm     on a cluster
@@ -31,11 +32,11 @@ onerror:
 
 
 onsuccess:
-    # Tables that were asked for by name are printed; `make` prints them itself, also where nothing was to be done.
+    # Tables and claims that were asked for by name are printed; `make` prints them itself, also where nothing was to be done.
     asked = [
         target
         for target in sorted(workflow.dag_settings.targets)
-        if Path(target).suffix == ".csv" and Path(target).stem in TABLES
+        if Path(target).suffix == ".csv" and Path(target).stem in {*TABLES, *CLAIM_RUNS}
     ]
     if asked and os.environ.get("EFFBENCH_SHOW") != "no":
         places = ["--tables", str(ROOT / "workflows/tables")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -188,14 +189,16 @@ def headlines() -> str:
 
 
 def claims_of(chapter: int) -> str:
-    """Markdown table of the claims of one chapter, each with what was measured and its verdict."""
+    """Markdown table of the claims of one chapter, each with its id, what was measured and its verdict."""
     lines = ["| claim | thesis | measured | verdict |", "|---|---|---|---|"]
     for claim in claims():
         if claim["chapter"] == str(chapter):
-            where = f"{claim['claim']} <small>({claim['where']})</small>"
+            where = f"{claim['claim']} <small>({claim['where']}; `{claim['id']}`)</small>"
             found = claim["measured"] or claim["reason"]
             found += f" <small>({claim['dataset']}; {claim['seeds']} seeds)</small>" if claim["dataset"] else ""
             verdict = f"**{claim['verdict']}**"
+            if seeds := re.findall(r"((?:about|more than) \d+) seeds", claim["reason"]):
+                verdict += f" <small>seeds that would decide: {'; '.join(dict.fromkeys(seeds))}</small>"
             verdict += f" <small>elsewhere: {claim['elsewhere']}</small>" if claim["elsewhere"] else ""
             cells = (where, claim["thesis"], found, verdict)
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")

@@ -49,6 +49,39 @@ def test_the_report_waits_for_all_that_it_shows(workflow: Any, plan: str) -> Non
     assert "my results/.src/report.sha256" in job and "--out 'my results/report.html'" in job
 
 
+def test_a_claim_needs_its_own_runs_alone(project: Any) -> None:
+    done = project.snakemake("-n", "my results/claims/ch5_variance_kept.csv", preset="cpu")
+    assert done.returncode == 0, done.stderr
+    planned = done.stdout + done.stderr
+    runs = set(re.findall(r"--out 'my results/runs/(\S+).json'", planned))
+    assert sorted(run.rpartition("-")[2] for run in runs) == ["s0", "s1", "s2"]
+    assert {run.partition("-")[0] for run in runs} == {"activation_distributions"}
+    (judged,) = re.findall(r"effbench claims .*", planned)
+    assert "--only ch5_variance_kept --out 'my results/claims/ch5_variance_kept.csv'" in judged
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("my results/claims/ch5_none.csv", "error: no ch5_none in workflows/claims.yaml; there are ch2_"),
+        (
+            "my results/claims/ch5_varience_kept.csv",
+            "error: my results/claims/ch5_varience_kept.csv: no such result; "
+            "did you mean my results/claims/ch5_variance_kept.csv?",
+        ),
+        (
+            "my results/ch5_variance_kept.csv",
+            "error: my results/ch5_variance_kept.csv: results are in my results/claims; "
+            "ask for my results/claims/ch5_variance_kept.csv",
+        ),
+    ],
+)
+def test_a_claim_that_is_not_there_ends_in_one_line(project: Any, asked: str, expected: str) -> None:
+    done = project.snakemake("-n", asked)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(expected) and "Traceback" not in done.stderr
+
+
 def test_an_edited_source_repeats_what_rests_on_it_and_nothing_else(project: Any, plan: str) -> None:
     before = project.digests()
     form = ("records/run_record.py", "commands/running.py", "run.py")

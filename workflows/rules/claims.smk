@@ -11,8 +11,14 @@ KEPT = {
 try:
     CLAIMS = load_claims(Path(CLAIMS_FILE), {**TABLES, **FIGURES})
     # All seeds of what claims rest on: a figure shows a single one.
-    CLAIM_RUNS = with_starts(claim_runs(CLAIMS, PRESET, DATA_FOLDERS))
-    RUNS |= {run.run_id: run for run in CLAIM_RUNS}
+    CLAIM_RUNS = {
+        claim.id: with_starts(claim_runs([claim], PRESET, DATA_FOLDERS))
+        for claim in CLAIMS.claims
+    }
+    EVERY_CLAIM = {run.run_id: run for run in chain(*CLAIM_RUNS.values())}
+    RUNS |= EVERY_CLAIM
+    if workflow.is_main_process:
+        check_asked(sys.argv[1:], f"{RESULTS}/claims", CLAIM_RUNS)
     if not BUSY:
         note_digests(
             Path(digest_of("claims")),
@@ -22,14 +28,26 @@ try:
 except UsageError as error:
     stop(error)
 
+def runs_behind(claim):
+    if claim not in CLAIM_RUNS:
+        stop(f"no {claim} in workflows/claims.yaml; there are {', '.join(CLAIM_RUNS)}")
+    return CLAIM_RUNS[claim]
+
+
+# Folders of records that judge: of this build, and the kept ones.
+JUDGES = [
+    f"{RESULTS}/runs",
+    *sorted(map(str, ROOT.glob("results/reference/*/runs"))),
+]
+
 
 rule claims:
     input:
-        records=[record_of(run) for run in CLAIM_RUNS],
+        records=[record_of(run) for run in EVERY_CLAIM.values()],
         kept=digest_of("kept"),
         claims=CLAIMS_FILE,
         data_sets=str(ROOT / "workflows/data.yaml"),
-        plan=lambda wildcards: plan_of("claims", CLAIM_RUNS),
+        plan=lambda wildcards: plan_of("claims", EVERY_CLAIM.values()),
         bench=digest_of("claims"),
     output:
         f"{RESULTS}/claims.csv",
@@ -39,9 +57,32 @@ rule claims:
     conda:
         ENVIRONMENT
     params:
-        runs=[
-            f"{RESULTS}/runs",
-            *sorted(map(str, ROOT.glob("results/reference/*/runs"))),
-        ],
+        runs=JUDGES,
     shell:
         "effbench claims {params.runs:q} --claims {input.claims:q} --out {output:q} > {log:q} 2>&1"
+
+
+# One claim, with the runs that it rests on and no others.
+rule claim:
+    input:
+        records=lambda wildcards: list(map(record_of, runs_behind(wildcards.claim))),
+        kept=digest_of("kept"),
+        claims=CLAIMS_FILE,
+        data_sets=str(ROOT / "workflows/data.yaml"),
+        plan=lambda wildcards: plan_of(
+            f"claims/{wildcards.claim}", runs_behind(wildcards.claim)
+        ),
+        bench=digest_of("claims"),
+    output:
+        f"{RESULTS}/claims/{{claim}}.csv",
+    log:
+        f"{RESULTS}/logs/claims/{{claim}}.log",
+    wildcard_constraints:
+        claim=r"\w+",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        runs=JUDGES,
+    shell:
+        "effbench claims {params.runs:q} --claims {input.claims:q} --only {wildcards.claim} --out {output:q} > {log:q} 2>&1"

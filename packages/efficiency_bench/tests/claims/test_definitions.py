@@ -39,7 +39,7 @@ def test_all_seeds_of_what_claims_rest_on_are_runs(house: Any) -> None:
         {"kind": "interval", "values": ["fig3_5/one/purity", MAP], "at_least": 0},
         {"kind": "interval", "values": ["table2_4/base/map"], "at_least": 0, "basis": "printed"},
     )
-    runs = claim_runs(claims, load_preset(house.workflows / "config" / "cpu.yaml"), {"digits": "digits-real"})
+    runs = claim_runs(claims.claims, load_preset(house.workflows / "config" / "cpu.yaml"), {"digits": "digits-real"})
     assert [(run.settings["horizon"], run.seed) for run in runs] == [(3, 0), (3, 1), (3, 2), (8, 0), (8, 1), (8, 2)]
 
 

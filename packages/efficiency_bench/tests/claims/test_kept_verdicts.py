@@ -15,6 +15,7 @@ import pytest
 from efficiency_bench.claims import Claim, Claims, Verdict, judge, load_claims
 from efficiency_bench.claims.definitions import Check
 from efficiency_bench.claims.ledger import VERDICTS
+from efficiency_bench.claims.records import RANKING
 from efficiency_bench.cli import main
 from efficiency_bench.workflow.data_sets import choose_variants, load_data_sets, with_real_settings
 from efficiency_bench.workflow.plan import experiment_runs
@@ -72,7 +73,9 @@ def folders(preset_name: str, root: Path | None) -> tuple[Any, dict[str, str]]:
 
 def numbers(test: Check, verdict: Verdict, data: Path | None) -> dict[str, dict[int, dict[str, Any]]]:
     """Place -> seed -> its record, as the JSON files have them; each seed from the first folder that has it at all places."""
-    preset, variants = folders(verdict.preset, data) if verdict.source else (None, {})
+    # Runs that presets share may have been made with another one: the first that is named judges.
+    names = sorted(verdict.preset.split(", "), key=RANKING.index) if verdict.source else []
+    preset, variants = folders(names[0], data) if names else (None, {})
     runs = {
         place: experiment_runs(cell.choice, preset, variants, "here", cell.target) if preset and cell.choice else []
         for place, cell in test.cells.items()

@@ -8,7 +8,7 @@ from efficiency_core.errors import UsageError
 
 OURS, BASE, SHORT, SHORTER = (f"table2_4/{row}/map" for row in ("ours", "base", "short", "shorter"))
 NEEDS = (
-    "needs `snakemake results/table2_4.csv --config preset=cpu`; digits needs Digits under data_root, elsewhere digits_small "
+    "needs `snakemake results/claims/one.csv --config preset=cpu`; digits needs Digits under data_root, elsewhere digits_small "
     "stands in"
 )
 
@@ -232,7 +232,7 @@ def test_a_metric_that_an_older_record_lacks_is_not_run(house: Any) -> None:
     found = house.verdict({"kind": "interval", "values": ["fig3_5/one/moved"], "at_least": 0})
     assert found.verdict == "not run"
     assert "the record of seed 0 has no moved: it is of an older version, run it again" in found.reason
-    assert "needs `snakemake results/fig3_5.svg --config preset=cpu`" in found.reason
+    assert "needs `snakemake results/claims/one.csv --config preset=cpu`" in found.reason
 
 
 def test_a_metric_with_another_unit_is_refused(house: Any) -> None:

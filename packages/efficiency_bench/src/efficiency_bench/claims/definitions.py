@@ -1,7 +1,8 @@
 """The file `workflows/claims.yaml`: what the thesis claims, where, and a test over the values of tables and figures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from efficiency_bench.documents import Added, Entry, Expected, Name, Source, Ste
 from efficiency_bench.figures.definitions import find_figures
 from efficiency_bench.figures.kinds import Figure
 from efficiency_bench.workflow.tables import Table, find_tables
+from efficiency_core.errors import UsageError
 
 Place = Annotated[
     str,
@@ -92,6 +94,15 @@ class Claims(Entry):
     """The claims in the order of the thesis."""
     path: Annotated[Path, Added] = Path()
     """File it was read from; tables, figures, presets and data sets lie beside it."""
+
+    def only(self, ids: Iterable[str]) -> "Claims":
+        """The claims of these ids, in the order of the file; a `UsageError` if there is none of an id."""
+        wanted = set(ids)
+        if unknown := wanted - {claim.id for claim in self.claims}:
+            name = min(unknown)
+            near = get_close_matches(name, [claim.id for claim in self.claims], 1, cutoff=0)
+            raise UsageError(f"{self.path}: no claim {name!r}; did you mean {near[0]}?")
+        return replace(self, claims=tuple(claim for claim in self.claims if claim.id in wanted))
 
 
 def load_claims(path: Path, targets: Mapping[str, Table | Figure] | None = None) -> Claims:

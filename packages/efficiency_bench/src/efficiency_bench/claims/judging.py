@@ -149,7 +149,7 @@ def _verdict(claim: Claim, evidence: Evidence, data_sets: Mapping[str, DataSet])
         device=name_devices(records.values(), where, mix_devices=True),
         source=group.source if group else "thesis" if printed else "",
         verdict=verdict,
-        reason=_reason(verdict, compared, listed, data_sets),
+        reason=_reason(claim.id, verdict, compared, listed, data_sets),
         rule=rule(claim),
         records=" ".join(records),
         elsewhere="",
@@ -184,7 +184,7 @@ def rule(claim: Claim) -> str:
 
 
 def _reason(
-    verdict: str, compared: Sequence[Comparison], values: Sequence[Value], data_sets: Mapping[str, DataSet]
+    claim: str, verdict: str, compared: Sequence[Comparison], values: Sequence[Value], data_sets: Mapping[str, DataSet]
 ) -> str:
     """Why a verdict is not `holds`: the comparisons that decide, or what runs are needed."""
     if verdict == "holds":
@@ -192,6 +192,6 @@ def _reason(
     if verdict == "not run":
         missing = [value for value in values if value.missing]
         without = [f"{value.cell.label}: {value.missing}" for value in missing if value.records]
-        return "; ".join([*dict.fromkeys(without), needed([value.cell for value in missing], data_sets)])
+        return "; ".join([*dict.fromkeys(without), needed(claim, [value.cell for value in missing], data_sets)])
     decides = "reversed" if verdict == "does not hold" else "undecided"
     return "; ".join(dict.fromkeys(one.reason for one in compared if one.outcome == decides and one.reason))

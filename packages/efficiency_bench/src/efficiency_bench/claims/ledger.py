@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from efficiency_core.errors import UsageError
 from efficiency_core.files import atomic_path
 
 VERDICTS = ("holds", "does not hold", "undecided", "not run")
@@ -55,3 +56,20 @@ def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(Verdict)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(verdict) for verdict in verdicts)
+
+
+def is_ledger(path: Path) -> bool:
+    """Whether a file begins as `write_verdicts` writes it."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.readline() == ",".join(field.name for field in fields(Verdict)) + "\n"
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """The verdicts in a CSV of `write_verdicts`; a `UsageError` if it is none."""
+    if not is_ledger(path):
+        raise UsageError(f"{path}: expected a file of claims that `effbench claims` wrote")
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Verdict(**row) for row in csv.DictReader(file)]

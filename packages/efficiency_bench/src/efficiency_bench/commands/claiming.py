@@ -19,6 +19,8 @@ class ClaimsOptions:
     """The CSV to write, one row per claim."""
     claims: Annotated[Path, arg(metavar="FILE.yaml")] = Path("workflows/claims.yaml")
     """The claims; the folders tables, figures and config and the file data.yaml lie beside it."""
+    only: tuple[str, ...] = ()
+    """Id of a claim to judge; repeat for several. Default: all."""
 
 
 def run_claims(options: ClaimsOptions) -> None:
@@ -27,7 +29,8 @@ def run_claims(options: ClaimsOptions) -> None:
 
     if not options.runs:
         raise UsageError("expected at least one folder of run records, such as results/runs")
-    verdicts = judge(load_claims(options.claims), options.runs)
+    claims = load_claims(options.claims)
+    verdicts = judge(claims.only(options.only) if options.only else claims, options.runs)
     write_verdicts(verdicts, options.out)
     counts = Counter(verdict.verdict for verdict in verdicts)
     print(f"{len(verdicts)} claims: {', '.join(f'{counts[name]} {name}' for name in VERDICTS)}")

@@ -43,10 +43,10 @@ def run_digest(options: DigestOptions) -> None:
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """Print tables: the thesis's numbers and the measured ones side by side, and what was measured."""
+    """Print tables, the thesis's numbers and the measured ones side by side, or claims with their verdicts."""
 
     table: Positional[tuple[Path, ...]]
-    """CSV files that `effbench tabulate` wrote."""
+    """CSV files that `effbench tabulate` or `effbench claims` wrote."""
     tables: Path = Path("workflows/tables")
     """Folder of the tables' YAML files, which have the captions and headers."""
     width: int = 0
@@ -58,6 +58,8 @@ def run_show(options: ShowOptions) -> None:
 
     from rich.console import Console
 
+    from efficiency_bench.claims.ledger import is_ledger, read_verdicts
+    from efficiency_bench.claims.showing import show_verdicts
     from efficiency_bench.workflow.show import show_table
 
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know no arrows
@@ -65,7 +67,10 @@ def run_show(options: ShowOptions) -> None:
         width=options.width or shutil.get_terminal_size((120, 24)).columns, highlight=False, soft_wrap=False
     )
     for path in options.table:
-        show_table(path, options.tables, console)
+        if is_ledger(path):
+            show_verdicts(read_verdicts(path), console)
+        else:
+            show_table(path, options.tables, console)
 
 
 @dataclass(frozen=True)
