@@ -36,7 +36,8 @@ onsuccess:
     asked = [
         target
         for target in sorted(workflow.dag_settings.targets)
-        if Path(target).suffix == ".csv" and Path(target).stem in {*TABLES, *CLAIM_RUNS}
+        if Path(target).suffix == ".csv"
+        and Path(target).stem in {*TABLES, *CLAIM_RUNS}
     ]
     if asked and os.environ.get("EFFBENCH_SHOW") != "no":
         places = ["--tables", str(ROOT / "workflows/tables")]

@@ -28,6 +28,7 @@ try:
 except UsageError as error:
     stop(error)
 
+
 def runs_behind(claim):
     if claim not in CLAIM_RUNS:
         stop(f"no {claim} in workflows/claims.yaml; there are {', '.join(CLAIM_RUNS)}")
