@@ -28,13 +28,6 @@ try:
 except UsageError as error:
     stop(error)
 
-
-def runs_behind(claim):
-    if claim not in CLAIM_RUNS:
-        stop(f"no {claim} in workflows/claims.yaml; there are {', '.join(CLAIM_RUNS)}")
-    return CLAIM_RUNS[claim]
-
-
 # Folders of records that judge: of this build, and the kept ones.
 JUDGES = [
     f"{RESULTS}/runs",

@@ -171,6 +171,13 @@ def records_behind(target):
     return [record_of(run) for run in TARGETS[target.name]]
 
 
+def runs_behind(claim):
+    """The runs that a claim rests on."""
+    if claim not in CLAIM_RUNS:
+        stop(f"no {claim} in workflows/claims.yaml; there are {', '.join(CLAIM_RUNS)}")
+    return CLAIM_RUNS[claim]
+
+
 def devices_of(wildcards):
     """Devices of a training: the preset's, or as many as its batch has samples."""
     return most_devices(
