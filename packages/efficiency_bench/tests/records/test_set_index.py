@@ -97,6 +97,26 @@ def test_a_set_of_images_is_read_by_the_package_for_images(tmp_path: Path) -> No
     assert open_fold(load_index(folders), root / "amazon", 1).info.class_names == ("mug", "pen")
 
 
+def test_images_are_decoded_once_and_again_where_they_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = tmp_path / "cats", tmp_path / "cats-jpeg" / "train.index.json"
+    for number in range(4):
+        path = root / "train" / f"class{number % 2}" / f"{number}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(path)
+    make_index(root, "weight_align", "image-folder", "train", {}, (), out)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["train.0.pixels", "train.index.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr("weight_align.data.image_folder.read_all", lambda *_: pytest.fail("they are decoded already"))
+        assert len(open_fold(load_index(out), root, 3)) == 4
+    size = path.stat().st_size
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(path)
+    assert path.stat().st_size == size
+    with pytest.raises(UsageError, match=r"holds other images \(4\) than .*train\.index\.json lists \(4\)"):
+        open_fold(load_index(out), root, 0)
+
+
 def test_a_changed_data_set_is_not_read(ucf101: Path, tmp_path: Path) -> None:
     folder = index(ucf101, tmp_path / "ucf101-ucf101")
     lists = ucf101 / "ucfTrainTestlist" / "trainlist01.txt"

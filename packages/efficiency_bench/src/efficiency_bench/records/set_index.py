@@ -1,6 +1,6 @@
 """Real sets of videos or images that are read in their own layout: `SPLIT.index.json` lists the content of a split.
 
-The index holds no absolute path: the folder of the data comes with the run (`--images`), so the same data in another place
+Beside it lie the decoded images of formats that decode many files, so that a run does not decode them again. The index holds no absolute path: the folder of the data comes with the run (`--images`), so the same data in another place
 are the same data. A run with seed s reads fold s modulo their number: the authors' splits of UCF101 and HMDB51.
 """
 
@@ -90,7 +90,7 @@ def make_index(
     if not out.name.endswith(SUFFIX):
         raise UsageError(f"--out: expected a name that ends in {SUFFIX}, got {out.name}")
     folds = folds or ({},)
-    found = [_open(package, root, kind, split, {**options, **fold}) for fold in folds]
+    found = [_open(package, root, kind, split, {**options, **fold}, out, number) for number, fold in enumerate(folds)]
     infos = [part.info for part in found]
     for number, info in enumerate(infos):
         if info.class_names != infos[0].class_names:
@@ -111,8 +111,10 @@ def load_index(path: Path) -> SetIndex:
 def open_fold(index: SetIndex, root: Path, number: int) -> Any:
     """The videos or images under `root` of fold `number` (modulo the number of folds), as the package opens them; a
     `UsageError` if they are not those of the index."""
-    fold = index.folds[number % len(index.folds)]
-    found = _open(index.package, root, index.format, index.split, {**index.options, **fold.options})
+    number %= len(index.folds)
+    fold = index.folds[number]
+    options = {**index.options, **fold.options}
+    found = _open(index.package, root, index.format, index.split, options, index.path, number)
     if found.info.content_digest != fold.digest:
         raise UsageError(
             f"{root}: holds other {content_name(index.package)} ({len(found)}) than {index.path} lists ({fold.size}); remove "
@@ -126,7 +128,9 @@ def content_name(package: Package) -> str:
     return "videos" if package == "full_video" else "images"
 
 
-def _open(package: Package, root: Path, kind: str, split: str, options: Mapping[str, Any]) -> Any:
+def _open(
+    package: Package, root: Path, kind: str, split: str, options: Mapping[str, Any], index: Path, fold: int
+) -> Any:
     # Imported here: they bring torch, and most commands need none of them.
     if package == "full_video":
         from full_video.data import open_videos
@@ -139,4 +143,6 @@ def _open(package: Package, root: Path, kind: str, split: str, options: Mapping[
         return open_images(root, kind, split, **texts)
     from weight_align.data import open_dataset
 
+    if kind == "image-folder":
+        texts.setdefault("cache", str(index.with_name(f"{index.name.removesuffix(SUFFIX)}.{fold}.pixels")))
     return open_dataset(root, kind, split, **texts)

@@ -26,8 +26,8 @@ def open_image_folder(path: str | Path, split: str, *, size: str = "", cache: st
         path: the folder of the splits.
         split: name of the folder of the split.
         size: height and width that every image is resized to; needed where images differ in size.
-        cache: file for the decoded images of this split. It is read if it fits the names and sizes of the files in the
-            folder, and written otherwise.
+        cache: file for the decoded images of this split. It is read if it fits the names, sizes and times of the files in
+            the folder, and written otherwise.
         name: name of the data set; by default the name of the folder."""
     path = Path(path)
     files, labels, names = labelled_files(path, split)
@@ -58,7 +58,8 @@ def whole_number(name: str, text: str) -> int | None:
 def _cached(cache: Path, root: Path, names: Sequence[str], size: int | None) -> Tensor:
     listing = sha256(f"{size}\n".encode())
     for name in names:
-        listing.update(f"{name}\t{os.stat(f'{root}/{name}').st_size}\n".encode())
+        found = os.stat(f"{root}/{name}")
+        listing.update(f"{name}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
     digest = listing.hexdigest()
     if cache.exists():
         content = read_tensors(cache, _FORMAT)
