@@ -4,8 +4,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from efficiency_bench.workflow.presets import check_targets
+from efficiency_bench.claims import load_claims
+from efficiency_bench.claims.intervals import SEEDS
+from efficiency_bench.workflow.presets import check_claims, check_targets
 from efficiency_core.settings import flatten
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_preset_gives_every_table_and_figure_its_runs(workflow: Any, preset: str) -> None:
@@ -19,6 +23,13 @@ def test_every_preset_gives_every_table_and_figure_its_runs(workflow: Any, prese
     for table in filter(workflow.tables.get, chosen.own_seeds):
         trained = {run.seed for run in runs[table].values() if run.kind == "train"}
         assert trained == set(chosen.own_seeds[table]), table
+
+
+def test_every_claim_that_has_its_own_seeds_is_there(workflow: Any, preset: str) -> None:
+    claims = load_claims(ROOT / "workflows" / "claims.yaml", {**workflow.tables, **workflow.figures})
+    check_claims(workflow.preset(preset), [claim.id for claim in claims.claims])
+    more = {name: seeds for name, seeds in workflow.preset(preset).claim_seeds.items() if len(seeds) <= SEEDS}
+    assert not more, "they are for claims that fewer seeds leave undecided"
 
 
 def test_stand_ins_where_there_is_no_real_data(workflow: Any) -> None:

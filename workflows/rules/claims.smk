@@ -1,5 +1,6 @@
 # The verdict on each claim of the thesis, by the records of this build and the kept ones.
 from efficiency_bench.claims import claim_runs, load_claims
+from efficiency_bench.workflow.presets import check_claims
 
 CLAIMS_FILE = str(ROOT / "workflows/claims.yaml")
 # Kept records and definitions: one input in place of hundreds.
@@ -10,6 +11,7 @@ KEPT = {
 }
 try:
     CLAIMS = load_claims(Path(CLAIMS_FILE), {**TABLES, **FIGURES})
+    check_claims(PRESET, [claim.id for claim in CLAIMS.claims])
     # All seeds of what claims rest on: a figure shows a single one.
     CLAIM_RUNS = {
         claim.id: with_starts(claim_runs([claim], PRESET, DATA_FOLDERS))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from efficiency_bench.claims import claim_runs, load_claims
-from efficiency_bench.workflow.presets import load_preset
+from efficiency_bench.workflow.presets import check_claims, load_preset
 from efficiency_core.errors import UsageError
 
 MAP = "table2_4/ours/map"
@@ -32,6 +32,18 @@ def test_places_are_those_of_tables_and_panels(house: Any) -> None:
     assert (theirs.choice, theirs.missing, theirs.printed) == (None, "needs their code", "84.5")
     assert (one.metric, one.unit, one.label) == ("purity", "", "purity")
     assert second.choice is not None and second.choice.settings == {"horizon": 5} and second.label == "second run"
+
+
+def test_a_claim_may_have_more_seeds_than_its_table(house: Any) -> None:
+    test = {"kind": "interval", "values": [MAP], "at_least": 0}
+    claims = house.claims(test).claims
+    path = house.workflows / "config" / "cpu.yaml"
+    path.write_text(path.read_text() + "claim_seeds: {one: [0, 1, 2, 3, 4]}\n")
+    preset = load_preset(path)
+    assert [run.seed for run in claim_runs(claims, preset, {"digits": "digits-real"})] == [0, 1, 2, 3, 4]
+    check_claims(preset, ["one"])
+    with pytest.raises(UsageError, match=r"cpu\.yaml: claim_seeds: no claim 'one'"):
+        check_claims(preset, ["two"])
 
 
 def test_all_seeds_of_what_claims_rest_on_are_runs(house: Any) -> None:

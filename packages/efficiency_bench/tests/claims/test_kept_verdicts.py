@@ -77,7 +77,9 @@ def numbers(test: Check, verdict: Verdict, data: Path | None) -> dict[str, dict[
     names = sorted(verdict.preset.split(", "), key=RANKING.index) if verdict.source else []
     preset, variants = folders(names[0], data) if names else (None, {})
     runs = {
-        place: experiment_runs(cell.choice, preset, variants, "here", cell.target) if preset and cell.choice else []
+        place: experiment_runs(cell.choice, preset, variants, "here", cell.target, cell.claim)
+        if preset and cell.choice
+        else []
         for place, cell in test.cells.items()
     }
     found: dict[str, dict[int, dict[str, Any]]] = {place: {} for place in runs}

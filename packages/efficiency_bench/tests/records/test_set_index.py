@@ -97,9 +97,7 @@ def test_a_set_of_images_is_read_by_the_package_for_images(tmp_path: Path) -> No
     assert open_fold(load_index(folders), root / "amazon", 1).info.class_names == ("mug", "pen")
 
 
-def test_images_are_decoded_once_and_again_where_they_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_decoded_once_and_again_where_they_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = tmp_path / "cats", tmp_path / "cats-jpeg" / "train.index.json"
     for number in range(4):
         path = root / "train" / f"class{number % 2}" / f"{number}.bmp"

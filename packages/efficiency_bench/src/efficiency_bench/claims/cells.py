@@ -39,6 +39,8 @@ class Cell:
     """Data sets of the thesis, as in `Table.thesis_data`."""
     printed: str = ""
     """The number that the thesis prints; empty: none."""
+    claim: str = ""
+    """Id of the claim that it is read for."""
     missing: str = ""
     """What is needed to measure it, where nothing here does."""
 

@@ -130,7 +130,10 @@ def load_claims(path: Path, targets: Mapping[str, Table | Figure] | None = None)
             _check(test, source, place)
             listed = [("values", n, name) for n, name in enumerate(test.values)]
             listed += [("than", n, name) for n, name in enumerate(test.than)]
-            cells = {name: find_cell(name, targets, source, (*place, key, n)) for key, n, name in listed}
+            cells = {
+                name: replace(find_cell(name, targets, source, (*place, key, n)), claim=claim.id)
+                for key, n, name in listed
+            }
             _check_cells(test, cells, source, place)
             tests.append(replace(test, cells=cells))
         claims.append(replace(claim, tests=tuple(tests)))

@@ -12,12 +12,12 @@ from efficiency_bench.workflow.presets import Preset
 
 def claim_runs(claims: Iterable[Claim], preset: Preset, variants: Mapping[str, str]) -> list[RunSpec]:
     """Every run that the claims rest on, once each, with all seeds of the preset; `variants` as in `plan.experiment_runs`."""
-    cells = {cell.place: cell for claim in claims for test in claim.tests for cell in test.measured}
+    cells = {(cell.place, cell.claim): cell for claim in claims for test in claim.tests for cell in test.measured}
     runs = [
         run
         for cell in cells.values()
         if cell.choice is not None
-        for run in experiment_runs(cell.choice, preset, variants, cell.where, cell.target)
+        for run in experiment_runs(cell.choice, preset, variants, cell.where, cell.target, cell.claim)
     ]
     return list({run.run_id: run for run in runs}.values())
 

@@ -38,7 +38,7 @@ class Group:
     folders: Mapping[str, Sequence[str]]
     """Data set -> names of the folders that runs of it read."""
     data_sets: Mapping[str, DataSet]
-    _plans: dict[tuple[str, Choice], list[RunSpec]] = field(default_factory=dict)
+    _plans: dict[tuple[str, str, Choice], list[RunSpec]] = field(default_factory=dict)
     _loaded: dict[str, RunRecord] = field(default_factory=dict)
 
     def choices(self, cells: Iterable[Cell]) -> Iterator[Choice]:
@@ -60,7 +60,7 @@ class Group:
         if cell.choice is None or not any(run.startswith(f"{cell.experiment}-") for run in self.records):
             return {}
         own = data_of(cell)
-        key = cell.place, tuple(part for part in choice if part[0] in own)
+        key = cell.place, cell.claim, tuple(part for part in choice if part[0] in own)
         if key not in self._plans:
             self._plans[key] = self._plan(cell, dict(choice))
         return {run.seed: self._record(run) for run in self._plans[key] if run.run_id in self.records}
@@ -68,7 +68,7 @@ class Group:
     def _plan(self, cell: Cell, chosen: Mapping[str, str]) -> list[RunSpec]:
         assert cell.choice is not None
         variants = {name: next(iter(self.candidates(name)), f"{name}-none") for name in self.data_sets}
-        return experiment_runs(cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target)
+        return experiment_runs(cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target, cell.claim)
 
     def _record(self, run: RunSpec) -> RunRecord:
         if run.run_id not in self._loaded:

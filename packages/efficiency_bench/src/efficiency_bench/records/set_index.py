@@ -1,7 +1,8 @@
 """Real sets of videos or images that are read in their own layout: `SPLIT.index.json` lists the content of a split.
 
-Beside it lie the decoded images of formats that decode many files, so that a run does not decode them again. The index holds no absolute path: the folder of the data comes with the run (`--images`), so the same data in another place
-are the same data. A run with seed s reads fold s modulo their number: the authors' splits of UCF101 and HMDB51.
+Beside it lie the decoded images of formats that decode many files, so that a run does not decode them again. The index holds no
+absolute path: the folder of the data comes with the run (`--images`), so the same data in another place are the same data. A run
+with seed s reads fold s modulo their number: the authors' splits of UCF101 and HMDB51.
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,9 +41,9 @@ def measure_runs(
 
 
 def experiment_runs(
-    choice: RunChoice, preset: Preset, variants: Mapping[str, str], where: str, target: str = ""
+    choice: RunChoice, preset: Preset, variants: Mapping[str, str], where: str, target: str = "", claim: str = ""
 ) -> list[RunSpec]:
-    """The runs, one per seed, of one choice; `Preset.settings` says what `target` does.
+    """The runs, one per seed, of one choice; `Preset.settings` says what `target` does, `Preset.seeds_of` what `claim` does.
 
     `variants` has the name of the folder of every data set: "moving_digits" -> "moving_digits-mnist".
 
@@ -53,7 +53,7 @@ def experiment_runs(
     name = choice.experiment
     data = _folders(name, choice.data, variants, where)
     settings = preset.settings(name, choice.settings, f"{where}: settings of {name}", data.values(), target)
-    seeds = preset.seeds_of(name, target)
+    seeds = preset.seeds_of(name, target, claim)
     return [_spec(name, settings, data, seed, variants, f"{where}: start of {name}") for seed in seeds]
 
 
