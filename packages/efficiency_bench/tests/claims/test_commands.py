@@ -66,5 +66,5 @@ def test_claims_are_shown_with_what_decides_them(house: Any, claims: Path, capsy
 
 def test_another_file_is_no_file_of_claims(tmp_path: Path) -> None:
     (tmp_path / "claims.csv").write_text("id,claim\none,two\n")
-    with pytest.raises(UsageError, match=r"claims.csv: expected a file of claims that `effbench claims` wrote"):
+    with pytest.raises(UsageError, match=r"claims.csv: expected a column 'chapter', got id, claim"):
         read_verdicts(tmp_path / "claims.csv")

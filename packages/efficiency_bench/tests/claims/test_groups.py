@@ -115,6 +115,8 @@ def test_seeds_of_several_devices_judge_together(house: Any) -> None:
     data = "MovingDigits (sklearn-digits), digits_small"
     alone = f"undecided (cpu; {data}; Epic CPU (2 threads)); holds (cpu; {data}; Other CPU (1 thread))"
     assert found.elsewhere == alone
+    assert [source for source, _ in found.runs] == [*["old-cpu"] * 3, *["other-cpu"] * 3] * 2
+    assert all((house.runs(f"results/reference/{source}/runs") / f"{run}.json").is_file() for source, run in found.runs)
 
 
 def test_nodes_of_a_cluster_judge_together(house: Any) -> None:

@@ -81,6 +81,18 @@ def test_the_page_shows_every_table_figure_and_claim(built: Any) -> None:
     assert set(labels) <= set(ids)
 
 
+def test_a_claim_has_the_runs_of_every_device_that_judged_it(built: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "my node"
+    shutil.copytree(built.results, kept)
+    first, second = built.runs[:2]
+    records = f"'my node/{first.run_id}' 'this build/{second.run_id}'"
+    text = built.page(kept, claims=built.claims({**CLAIM, "source": "my node + this build", "records": records}))
+    (entry,) = (entry for entry in data_of(text)["entries"] if entry["title"] == CLAIM["claim"])
+    assert entry["runs"] == [f"my node/{first.run_id}", f"this build/{second.run_id}"]
+    assert "Caution" not in dict(entry["facts"])
+    assert [data_of(text)["runs"][run]["source"] for run in entry["runs"]] == ["my node", "this build"]
+
+
 def test_the_same_results_give_the_same_page(built: Any) -> None:
     assert built.page() == built.page()
 

@@ -1,5 +1,6 @@
 """From claims and run records to verdicts."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,6 +135,8 @@ def _verdict(claim: Claim, evidence: Evidence, data_sets: Mapping[str, DataSet])
     ]
     where = f"claim {claim.id!r}"
     group = evidence.group if records else None
+    sources = {run: group.source_of(record) for run, record in records.items()} if group else {}
+    named = dict.fromkeys(sources.values())
     printed = not group and any(test.basis == "printed" for test in claim.tests)
     return Verdict(
         id=claim.id,
@@ -147,11 +150,11 @@ def _verdict(claim: Claim, evidence: Evidence, data_sets: Mapping[str, DataSet])
         preset=", ".join(sorted({record.preset for record in records.values()})),
         seeds=str(min(seeds)) if seeds else "",
         device=name_devices(records.values(), where, mix_devices=True),
-        source=group.source if group else "thesis" if printed else "",
+        source=" + ".join(named) or ("thesis" if printed else ""),
         verdict=verdict,
         reason=_reason(claim.id, verdict, compared, listed, data_sets),
         rule=rule(claim),
-        records=" ".join(records),
+        records=shlex.join(f"{sources[run]}/{run}" if len(named) > 1 else run for run in records),
         elsewhere="",
     )
 

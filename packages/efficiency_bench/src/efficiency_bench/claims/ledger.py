@@ -1,6 +1,7 @@
 """Verdicts as CSV: one row per claim, text cells."""
 
 import csv
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -37,7 +38,7 @@ class Verdict:
     """Why it does not hold or is undecided, or what a run needs."""
     rule: str
     records: str
-    """Run ids with spaces between."""
+    """Run ids with spaces between; where they are of several sources, "SOURCE/RUN", quoted like words of a shell."""
     elsewhere: str
     """Verdicts of other presets or devices whose records have every value with enough seeds."""
 
@@ -46,8 +47,10 @@ class Verdict:
         return self.rests_on.split()
 
     @property
-    def runs(self) -> list[str]:
-        return self.records.split()
+    def runs(self) -> list[tuple[str, str]]:
+        """(source, run id) of each record."""
+        found = [word.rpartition("/") for word in shlex.split(self.records)]
+        return [(source or self.source, run) for source, _, run in found]
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
@@ -68,8 +71,19 @@ def is_ledger(path: Path) -> bool:
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """The verdicts in a CSV of `write_verdicts`; a `UsageError` if it is none."""
-    if not is_ledger(path):
-        raise UsageError(f"{path}: expected a file of claims that `effbench claims` wrote")
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Verdict(**row) for row in csv.DictReader(file)]
+    """The verdicts in a CSV of `write_verdicts`; a `UsageError` if it cannot be read, or has other columns or verdicts."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows, names = list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); delete it and build it again") from error
+    for field in fields(Verdict):
+        if field.name not in names:
+            raise UsageError(f"{path}: expected a column {field.name!r}, got {', '.join(names) or 'none'}")
+    verdicts = [Verdict(**{field.name: row[field.name] or "" for field in fields(Verdict)}) for row in rows]
+    for verdict in verdicts:
+        if verdict.verdict not in VERDICTS:
+            expected = f"expected a verdict of {', '.join(VERDICTS)}, got {verdict.verdict!r}"
+            raise UsageError(f"{path}: claim {verdict.id}: {expected}")
+    return verdicts

@@ -56,6 +56,10 @@ class Group:
         """The records of cells that are compared with each other: place -> seed -> record."""
         return {place: self._runs(cell, choice) for place, cell in cells.items()}
 
+    def source_of(self, record: RunRecord) -> str:
+        """The source of a record that `read` gave."""
+        return self.source
+
     def _runs(self, cell: Cell, choice: Choice) -> dict[int, RunRecord]:
         if cell.choice is None or not any(run.startswith(f"{cell.experiment}-") for run in self.records):
             return {}
@@ -94,6 +98,9 @@ class Pool(Group):
                     for place, by_seed in runs.items():
                         found[place].setdefault(seed, by_seed[seed])
         return found
+
+    def source_of(self, record: RunRecord) -> str:
+        return next(group.source for group in self.groups if group._loaded.get(record.run_id) is record)
 
     def _same_data(self, record: RunRecord) -> bool:
         return all(self.contents[folder_of(name, facts)] == facts["digest"] for name, facts in record.data.items())

@@ -48,8 +48,7 @@ class Details:
         ]
         facts += [("Rule", claim.rule), ("Where", claim.where), ("Data set", claim.dataset), ("Device", claim.device)]
         facts.append(("Elsewhere", claim.elsewhere))
-        build = self._builds.get(claim.source)
-        runs = [(build.name, run) for run in claim.runs if run in build.records] if build else []
+        runs = [(name, run) for name, run in claim.runs if name in self._builds and run in self._builds[name].records]
         if absent := len(claim.runs) - len(runs):
             facts.append(("Caution", f"{absent} of its {len(claim.runs)} run records are not in this report"))
         return self.add(claim.claim, facts, tuple(runs))

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from efficiency_bench.claims.ledger import Verdict
+from efficiency_bench.claims.ledger import Verdict, read_verdicts
 from efficiency_bench.figures.definitions import find_figures
 from efficiency_bench.figures.kinds import CurveFigure, Figure
 from efficiency_bench.report.builds import Build, find_builds
 from efficiency_bench.report.charts import CANVAS, load_report, view_chart
 from efficiency_bench.report.details import Details
-from efficiency_bench.report.ledger import read_claims
 from efficiency_bench.report.matching import Choices
 from efficiency_bench.report.pictures import download_uri, packed, picture_uri, view_figure
 from efficiency_bench.report.rows import STATUSES, TableView, view_table
@@ -42,7 +41,7 @@ def render(results: Path, kept: Sequence[Path], claims: Path | None, workflows: 
 
     builds = find_builds(results, kept)
     choices = Choices.load(workflows)
-    judged = read_claims(claims) if claims else []
+    judged = read_verdicts(claims) if claims else []
     figures = find_figures(workflows / "figures")
     tables = view_tables(find_tables(workflows / "tables").values(), builds, choices, judged)
     curves = view_tables(curve_points(figures.values()), builds, choices, judged)

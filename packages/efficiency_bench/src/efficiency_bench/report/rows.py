@@ -118,7 +118,7 @@ def view_table(table: Table, builds: Sequence[Build], choices: Choices, claims: 
         versions = [found[build.name][at] for build in builds if found[build.name]]
         shown = [view for view in versions if view.source] or versions[:1] or [unbuilt[at]]
         runs = {run for view in shown for cell in view.cells for _, run in cell.runs}
-        of_row = tuple(claim for claim in concerned if runs.intersection(claim.runs))
+        of_row = tuple(claim for claim in concerned if runs.intersection(run for _, run in claim.runs))
         rows += [RowView(**{**vars(view), "claims": of_row}) for view in shown]
     here = found[THIS_BUILD]
     files = {build.name: build.folder / f"{table.name}.csv" for build in builds if found[build.name]}
