@@ -180,6 +180,21 @@ def cost_of_records() -> str:
     return "\n".join(lines)
 
 
+def compared(claim: str, name: str, verdict: str) -> str:
+    """The comparison `name` of a claim, "slope 8 - uniform 8", with its interval, "4.2 [1.5, 6.9]", and the seeds of the claim.
+
+    Raises:
+        KeyError: there is no such claim or comparison, or its verdict is another than the one that the page writes about.
+    """
+    found = {one["id"]: one for one in claims()}[claim]
+    if found["verdict"] != verdict:
+        raise KeyError(f"{claim}: the page says {verdict!r}, the records {found['verdict']!r}")
+    for part in re.split(r"; | \| ", found["measured"]):
+        if number := re.fullmatch(re.escape(name) + r" (-?[\d.]+ \[.*\])", part):
+            return f"{number[1]}, {found['seeds']} seeds"
+    raise KeyError(f"{claim}: no comparison {name!r} in {found['measured']}")
+
+
 def headlines() -> str:
     """Markdown table of the claims that say most about the methods."""
     known = {claim["id"]: claim for claim in claims()}

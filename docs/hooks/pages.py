@@ -89,6 +89,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         "claims_by_chapter": kept.claims_by_chapter,
         "cost_of_records": kept.cost_of_records,
         "claims_of": kept.claims_of,
+        "compared": kept.compared,
         "claims_counted": kept.claims_counted,
         "headlines": kept.headlines,
         "include": partial(include, page.file.src_uri),
