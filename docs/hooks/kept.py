@@ -180,8 +180,9 @@ def cost_of_records() -> str:
     return "\n".join(lines)
 
 
-def compared(claim: str, name: str, verdict: str) -> str:
-    """The comparison `name` of a claim, "slope 8 - uniform 8", with its interval, "4.2 [1.5, 6.9]", and the seeds of the claim.
+def compared(claim: str, name: str, verdict: str, at: int = 0) -> str:
+    """The comparison `name` of a claim, "slope 8 - uniform 8", with its interval, "4.2 [1.5, 6.9]"; of several tests with this
+    comparison the one at place `at`.
 
     Raises:
         KeyError: there is no such claim or comparison, or its verdict is another than the one that the page writes about.
@@ -189,10 +190,10 @@ def compared(claim: str, name: str, verdict: str) -> str:
     found = {one["id"]: one for one in claims()}[claim]
     if found["verdict"] != verdict:
         raise KeyError(f"{claim}: the page says {verdict!r}, the records {found['verdict']!r}")
-    for part in re.split(r"; | \| ", found["measured"]):
-        if number := re.fullmatch(re.escape(name) + r" (-?[\d.]+ \[.*\])", part):
-            return f"{number[1]}, {found['seeds']} seeds"
-    raise KeyError(f"{claim}: no comparison {name!r} in {found['measured']}")
+    numbers = re.findall(rf"(?:; | \| ){re.escape(name)} (-?[\d.]+ \[.*?\])", found["measured"])
+    if at >= len(numbers):
+        raise KeyError(f"{claim}: no comparison {name!r} at {at} in {found['measured']}")
+    return str(numbers[at])
 
 
 def headlines() -> str:
