@@ -163,6 +163,14 @@ def test_a_page_cannot_show_what_no_record_holds(hooks: Path) -> None:
         _ = table("No motion").map
     with pytest.raises(KeyError, match="kinds of kept image_matching runs"):  # several shares of outliers
         kept.measured("intel-xeon-2-cores", "image_matching", "outlier_f1", {"front": "none"})
+    name = "slope 16 - uniform 16"
+    found = next(claim for claim in kept.claims() if claim["id"] == "ch3_slope_above_uniform")
+    (numbers,) = re.findall(rf"{name} (.+)$", found["measured"])
+    assert kept.compared(found["id"], name, "holds", digits=3).startswith(f"{float(numbers.split()[0]):.3f} [")
+    with pytest.raises(KeyError, match="the page says 'does not hold', the records 'holds'"):
+        kept.compared(found["id"], name, "does not hold")
+    with pytest.raises(KeyError, match="no comparison 'slope - uniform'"):
+        kept.compared(found["id"], "slope - uniform", "holds")
 
 
 @pytest.mark.slow

@@ -180,7 +180,7 @@ def cost_of_records() -> str:
     return "\n".join(lines)
 
 
-def compared(claim: str, name: str, verdict: str, at: int = 0) -> str:
+def compared(claim: str, name: str, verdict: str, at: int = 0, digits: int = 1) -> str:
     """The comparison `name` of a claim, "slope 8 - uniform 8", with its interval, "4.2 [1.5, 6.9]"; of several tests with this
     comparison the one at place `at`.
 
@@ -193,7 +193,7 @@ def compared(claim: str, name: str, verdict: str, at: int = 0) -> str:
     numbers = re.findall(rf"(?:; | \| ){re.escape(name)} (-?[\d.]+ \[.*?\])", found["measured"])
     if at >= len(numbers):
         raise KeyError(f"{claim}: no comparison {name!r} at {at} in {found['measured']}")
-    return str(numbers[at])
+    return re.sub(r"[\d.]+", lambda number: f"{float(number[0]):.{digits}f}", numbers[at])
 
 
 def headlines() -> str:
