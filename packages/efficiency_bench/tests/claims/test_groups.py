@@ -119,6 +119,23 @@ def test_seeds_of_several_devices_judge_together(house: Any) -> None:
     assert all((house.runs(f"results/reference/{source}/runs") / f"{run}.json").is_file() for source, run in found.runs)
 
 
+def test_further_seeds_count_where_another_test_has_none(house: Any) -> None:
+    """Of two tests, the one that needs no further seeds keeps its three."""
+    plan_seeds(house, "cpu", 6)
+    short, shorter = "table2_4/short/map", "table2_4/shorter/map"
+    put(house, ([80.0, 81.0, 82.0], [79.0, 81.5, 81.5]), runs=KEPT)
+    for place, listed in ((short, UP[0]), (shorter, UP[1])):
+        house.put(place, listed, runs=KEPT)
+    tests = ORDER, {"kind": "order", "values": [short, shorter]}
+    assert house.verdict(*tests, folders=(KEPT,)).verdict == "undecided"
+    put(house, ([0.0, 0.0, 0.0, 83.0, 82.0, 81.0], [9.0, 9.0, 9.0, 82.0, 81.1, 80.0]), runs=MORE, device=OTHER)
+    for seed in ("s0", "s1", "s2"):
+        for path in house.runs(MORE).glob(f"*-{seed}.json"):
+            path.unlink()
+    found = house.verdict(*tests, folders=(KEPT, MORE))
+    assert (found.verdict, found.seeds, found.source) == ("holds", "3", "old-cpu + other-cpu"), found.measured
+
+
 def test_nodes_of_a_cluster_judge_together(house: Any) -> None:
     """One build whose jobs ran on two kinds of nodes."""
     put(house, UP)

@@ -38,6 +38,8 @@ class Evidence:
     """Fewest seeds of a value that varies over them; 0: none does."""
     count: tuple[int, int]
     """Number of values that are there, and of those that have records."""
+    runs: int
+    """Number of seeds of all values together."""
 
     @property
     def seeded(self) -> bool:
@@ -55,7 +57,7 @@ def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
 
     One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
     the first: this build before kept records, of these by preset as in `records.RANKING`, and of one preset that with most
-    seeds. Where every test is over seeds, and none of a time, seeds of several devices make one group (`records.Pool`). What
+    seeds in the test with the fewest, or else in all. Where every test is over seeds, and none of a time, seeds of several devices make one group (`records.Pool`). What
     other groups with enough seeds would say stands in `Verdict.elsewhere`.
 
     Raises:
@@ -85,7 +87,14 @@ def _evidence(claim: Claim, groups: Sequence[Group]) -> list[Evidence]:
     # Groups come in the order of preference: this build first, then by preset.
     places = {name: -number for number, name in enumerate(dict.fromkeys(one.place for one in found))}
     ranks = [
-        (one.complete, one.complete and one.seeded, one.count, places[one.place], one.seeds if one.complete else 0)
+        (
+            one.complete,
+            one.complete and one.seeded,
+            one.count,
+            places[one.place],
+            one.seeds if one.complete else 0,
+            one.runs,
+        )
         for one in found
     ]
     order = sorted(range(len(found)), key=ranks.__getitem__, reverse=True)  # stable: the first of equal ones
@@ -117,6 +126,7 @@ def _read(claim: Claim, group: Group | None, choice: tuple[tuple[str, str], ...]
         values,
         complete=all(not value.missing for _, value in listed),
         seeds=min(seeds, default=0),
+        runs=sum(len(value.by_seed) for _, value in listed),
         count=(sum(not value.missing for _, value in listed), sum(bool(value.records) for _, value in listed)),
     )
 
