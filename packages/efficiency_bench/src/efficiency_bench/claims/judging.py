@@ -55,10 +55,11 @@ class Evidence:
 def judge(claims: Claims, folders: Sequence[Path]) -> list[Verdict]:
     """The verdict on each claim by the run records in `folders`; presets and data sets lie beside the file of claims.
 
-    One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has them,
-    the first: this build before kept records, of these by preset as in `records.RANKING`, and of one preset that with most
-    seeds in the test with the fewest, or else in all. Where every test is over seeds, and none of a time, seeds of several devices make one group (`records.Pool`). What
-    other groups with enough seeds would say stands in `Verdict.elsewhere`.
+    One group of records (`records.Group`) judges a claim: of those that have all its values, with enough seeds if one has
+    them, the first: this build before kept records, of these by preset as in `records.RANKING`, and of one preset that with
+    most seeds in the test with the fewest, or else in all. Where every test is over seeds, and none of a time, seeds of
+    several devices make one group (`records.Pool`). What other groups with enough seeds would say stands in
+    `Verdict.elsewhere`.
 
     Raises:
         UsageError: a folder or record cannot be read, or runs of one claim read different contents of one data set.
