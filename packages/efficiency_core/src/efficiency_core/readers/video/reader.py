@@ -153,6 +153,8 @@ class VideoReader:
                 if not packet.size:  # it would tell the decoder that this is the end
                     continue
                 if packet.is_corrupt:
+                    if again:  # whether a frame says that it was repaired depends on the order in which threads end
+                        raise _AgainError
                     self._note(f"bytes are missing {self._place(packet)}", lost="mpegts" not in formats)
                     self._incomplete += 1
                 if times is not None and packet.dts is not None:
