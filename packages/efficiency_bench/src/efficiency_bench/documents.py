@@ -1,7 +1,8 @@
 """Reading the project's YAML files into dataclasses, which pydantic checks. An error names the file, the line, the place,
-what was expected and what came: `table2_1.yaml, line 12: row 'ours', reported.map: expected ..., got 79.3`."""
+what was expected and what came: `table2_1.yaml, line 12: row 'ours', reported.map: expected ..., got 79.3`. And its CSV files."""
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -175,3 +176,18 @@ def _place(content: Any, steps: Sequence[Step]) -> str:
         else:
             dotted += f"[{step}]"
     return ", ".join([*parts, dotted] if dotted else parts)
+
+
+def read_csv(path: Path, columns: Iterable[str] = ()) -> list[Mapping[str, str]]:
+    """The rows of a CSV file as text; a `UsageError` if it cannot be read or lacks one of the `columns`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows: list[Mapping[str, str]] = list(reader)
+            names = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); delete it and build it again") from error
+    for name in columns:
+        if name not in names:
+            raise UsageError(f"{path}: expected a column {name!r}, got {', '.join(names) or 'none'}")
+    return rows

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from efficiency_bench.figures.definitions import find_figures
 from efficiency_bench.figures.kinds import Figure
 from efficiency_bench.workflow.tables import Table, find_tables
 from efficiency_core.errors import UsageError
+from efficiency_core.settings import nearest
 
 Place = Annotated[
     str,
@@ -99,9 +99,9 @@ class Claims(Entry):
         """The claims of these ids, in the order of the file; a `UsageError` if there is none of an id."""
         wanted = set(ids)
         if unknown := wanted - {claim.id for claim in self.claims}:
-            name = min(unknown)
-            near = get_close_matches(name, [claim.id for claim in self.claims], 1, cutoff=0)
-            raise UsageError(f"{self.path}: no claim {name!r}; did you mean {near[0]}?")
+            near = nearest(min(unknown), [claim.id for claim in self.claims])
+            meant = f"; did you mean {near}?" if near else ""
+            raise UsageError(f"{self.path}: no claim {min(unknown)!r}{meant}")
         return replace(self, claims=tuple(claim for claim in self.claims if claim.id in wanted))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from efficiency_bench.documents import read_csv
 from efficiency_core.errors import UsageError
 from efficiency_core.files import atomic_path
 
@@ -72,16 +73,8 @@ def is_ledger(path: Path) -> bool:
 
 def read_verdicts(path: Path) -> list[Verdict]:
     """The verdicts in a CSV of `write_verdicts`; a `UsageError` if it cannot be read, or has other columns or verdicts."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, names = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); delete it and build it again") from error
-    for field in fields(Verdict):
-        if field.name not in names:
-            raise UsageError(f"{path}: expected a column {field.name!r}, got {', '.join(names) or 'none'}")
-    verdicts = [Verdict(**{field.name: row[field.name] or "" for field in fields(Verdict)}) for row in rows]
+    names = [field.name for field in fields(Verdict)]
+    verdicts = [Verdict(**{name: row[name] or "" for name in names}) for row in read_csv(path, names)]
     for verdict in verdicts:
         if verdict.verdict not in VERDICTS:
             expected = f"expected a verdict of {', '.join(VERDICTS)}, got {verdict.verdict!r}"

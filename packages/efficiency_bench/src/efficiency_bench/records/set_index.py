@@ -142,8 +142,8 @@ def _open(
         from outlier_matching import open_images
 
         return open_images(root, kind, split, **texts)
-    from weight_align.data import open_dataset
+    from weight_align.data import open_dataset, options_of
 
-    if kind == "image-folder":
+    if "cache" in options_of(kind):
         texts.setdefault("cache", str(index.with_name(f"{index.name.removesuffix(SUFFIX)}.{fold}.pixels")))
     return open_dataset(root, kind, split, **texts)

@@ -1,11 +1,11 @@
 """Folders of results: the one of this build, and kept ones of earlier builds."""
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from efficiency_bench.documents import read_csv
 from efficiency_bench.records.run_record import RunRecord, load_record
 from efficiency_core.errors import UsageError
 
@@ -60,18 +60,3 @@ def find_builds(results: Path, kept: Sequence[Path]) -> list[Build]:
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"--kept: two folders are called {twice[0]}; rename one")
     return builds
-
-
-def read_csv(path: Path, columns: Iterable[str] = ()) -> list[Cells]:
-    """The rows of a CSV file as text; a `UsageError` if it cannot be read or lacks one of the `columns`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows: list[Cells] = list(reader)
-            names = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); delete it and build it again") from error
-    for name in columns:
-        if name not in names:
-            raise UsageError(f"{path}: expected a column {name!r}, got {', '.join(names) or 'none'}")
-    return rows

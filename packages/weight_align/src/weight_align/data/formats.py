@@ -28,6 +28,15 @@ MASK_FORMATS: dict[str, Callable[..., MaskSet]] = {"mask-set": open_hdf5_masks, 
 """Formats of pictures with a class for every pixel."""
 
 
+def options_of(format: str) -> list[str]:
+    """Names of the options of a format. Raises UsageError if the format is unknown."""
+    openers: dict[str, Callable[..., Any]] = {**FORMATS, **MASK_FORMATS}
+    if format not in openers:
+        raise UsageError(f"format must be one of {', '.join(openers)}, got {format!r}")
+    parameters = inspect.signature(openers[format]).parameters.items()
+    return [name for name, option in parameters if option.kind is option.KEYWORD_ONLY]
+
+
 @overload
 def open_dataset(  # type: ignore[overload-overlap]
     path: str | Path, format: Literal["mask-set", "voc2012"], split: str, **options: Any
@@ -46,12 +55,7 @@ def open_dataset(path: str | Path, format: str, split: str, **options: Any) -> I
         format: one of :data:`FORMATS` or :data:`MASK_FORMATS`; the function that opens it documents the layout.
         split: ``train``, ``test``, ``val`` or another split of the format.
         options: options of the format, as text or values."""
-    openers: dict[str, Callable[..., Any]] = {**FORMATS, **MASK_FORMATS}
-    if format not in openers:
-        raise UsageError(f"format must be one of {', '.join(openers)}, got {format!r}")
-    opener = openers[format]
-    parameters = inspect.signature(opener).parameters.items()
-    known = [name for name, option in parameters if option.kind is option.KEYWORD_ONLY]
+    known, opener = options_of(format), {**FORMATS, **MASK_FORMATS}[format]
     for name in options:
         if name not in known:
             raise UsageError(f"format {format} has no option {name!r}; it has {', '.join(known) or 'none'}")
