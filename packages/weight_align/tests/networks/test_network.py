@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from efficiency_core.devices import convolution_layout
+
 from weight_align.method import alignment_of
 from weight_align.networks import Network, NetworkConfig, build_network, make_norm
 
@@ -116,7 +118,7 @@ def test_every_norm_with_and_without_alignment(
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in network.modules() if isinstance(m, tuple(kinds.values()))]
     assert len(norms) == (len(convolutions) if norm in kinds else 0)
-    assert all(type(m) is kinds[norm] for m in norms)
+    assert all(isinstance(m, kinds[norm]) for m in norms)
     assert all((alignment_of(m) is not None) == align for m in convolutions)
     assert all(parametrize.is_parametrized(m) == (align or norm == "wn") for m in convolutions)
     assert not any(parametrize.is_parametrized(m) for m in network.modules() if isinstance(m, nn.Linear))
@@ -184,3 +186,22 @@ def test_components_and_scale_factor(built: Build) -> None:
 def test_configurations_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16"])
+def test_gradients_in_the_order_of_training_are_those_of_plain_order(
+    built: Build, wake: Wake, images: Draw, backbone: Any, norm: Any, batch: int
+) -> None:
+    gradients = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        network = built(replace(SMALL, backbone=backbone, norm=norm, width=16))
+        wake(network)
+        assert convolution_layout(network, "cpu") == torch.channels_last  # the order that a training takes
+        network = network.to(torch.float64, memory_format=layout).train()  # type: ignore[call-overload]
+        network(images(batch).double().contiguous(memory_format=layout)).square().sum().backward()
+        gradients.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
+    plain, trained = gradients
+    for name, expected in plain.items():
+        torch.testing.assert_close(trained[name], expected, rtol=1e-7, atol=1e-7 * expected.abs().max().item() + 1e-9)

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from weight_align.networks.config import Norm
+from weight_align.networks.instance_norm import InstanceNorm
 
 _GROUPS = 32
 
@@ -28,7 +29,7 @@ def make_norm(norm: Norm, channels: int, width: int = 64) -> nn.Module:
     if norm == "ln":
         return nn.GroupNorm(1, channels)
     if norm == "in":
-        return nn.InstanceNorm2d(channels, affine=True)
+        return InstanceNorm(channels)
     if norm in ("none", "wn"):
         return nn.Identity()
     raise ValueError(f"norm must be one of ('none', 'bn', 'gn', 'ln', 'in', 'wn'), got {norm!r}")
