@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from efficiency_core.devices import convolution_layout
-
 from weight_align.method import alignment_of
 from weight_align.networks import Network, NetworkConfig, build_network, make_norm
 

@@ -9,14 +9,14 @@ from torch.autograd.function import once_differentiable
 
 class InstanceNorm(nn.InstanceNorm2d):
     """``nn.InstanceNorm2d(channels, affine=True)`` with the same parameters and function of (B, channels, H, W). On the CPU, in
-    ``channels_last`` order, it is two to three times as fast (it has no second derivative there), and it is right for a single
+    ``channels_last`` order, it is two to three times as fast (without a second derivative), and it is right for a single
     image: for B = 1, torch 2.14's gets the gradient wrong without a word where that of the output is in ``channels_last`` order.
     Elsewhere, and where a network is traced, exported or compiled, it is torch's."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__(channels, eps=eps, affine=True)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
+    def forward(self, input: Tensor) -> Tensor:
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return super().forward(input)
         if _in_channels_last(input, self.weight):
