@@ -1,6 +1,7 @@
 """Instance norm in ``channels_last`` order against torch's."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -93,6 +94,20 @@ def test_traces_hold_torchs_operator_and_copies_the_same_parameters() -> None:
     assert "aten::instance_norm" in str(traced.inlined_graph)
     torch.testing.assert_close(copy.deepcopy(own)(x), traced(x))
     assert list(own.state_dict()) == list(known.state_dict())
+
+
+def test_it_may_be_transformed() -> None:
+    """One norm with its parameters for each of two stacks of images."""
+    own, known = pair(4)
+    weights = {name: torch.stack((p, 2 * p)) for name, p in own.named_parameters()}
+    x = torch.stack([maps(3, 4, 5, 5), maps(3, 4, 5, 5) ** 2])
+
+    def total(norm: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(norm, weights, (x,)).square().sum()
+
+    found, expected = (torch.func.vmap(torch.func.grad(partial(total, norm)))(weights, x) for norm in (own, known))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 1, 1), (2, 5, 3, 3), (2, 4, 3)])

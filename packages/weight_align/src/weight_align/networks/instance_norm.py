@@ -6,18 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from weight_align.method.fused import can_fuse
+
 
 class InstanceNorm(nn.InstanceNorm2d):
     """``nn.InstanceNorm2d(channels, affine=True)`` with the same parameters and function of (B, channels, H, W). On the CPU, in
     ``channels_last`` order, it is two to three times as fast (without a second derivative), and it is right for a single
     image: for B = 1, torch 2.14's gets the gradient wrong without a word where that of the output is in ``channels_last`` order.
-    Elsewhere, and where a network is traced, exported or compiled, it is torch's."""
+    Elsewhere, and where a network is traced, exported, compiled or transformed by ``torch.func``, it is torch's."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__(channels, eps=eps, affine=True)
 
     def forward(self, input: Tensor) -> Tensor:
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if torch.jit.is_tracing() or not can_fuse():
             return super().forward(input)
         if _in_channels_last(input, self.weight):
             return _PerImage.apply(input, self.weight, self.bias, self.eps)
