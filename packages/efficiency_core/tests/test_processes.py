@@ -99,6 +99,7 @@ def test_a_signal_while_an_object_is_deleted_ends_the_block(number: int, status:
     code = (
         "import os, signal, time\n"
         "from efficiency_core.processes import stoppable\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what a shell starts in the background ignores it
         "class Deleted:\n"
         f"    def __del__(self): os.kill(os.getpid(), {int(number)}); time.sleep(0.01)\n"
         "class Broken:\n"
