@@ -42,9 +42,8 @@ def with_gradients(norm: nn.Module, x: Tensor, upstream: Tensor) -> list[Tensor]
 def test_it_is_torchs_function_with_its_gradients(shape: Any, order: str, upstream_order: str) -> None:
     own, known = pair(shape[1])
     x, upstream = maps(*shape, order=order), maps(*shape, order=upstream_order) - 10
-    right = with_gradients(
-        known, x.contiguous(), upstream.contiguous()
-    )  # for one image torch is wrong in channels_last
+    # For one image torch's own gradient is wrong in channels_last.
+    right = with_gradients(known, x.contiguous(), upstream.contiguous())
     for got, expected in zip(with_gradients(own, x, upstream), right, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
