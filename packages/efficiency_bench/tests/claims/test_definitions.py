@@ -42,8 +42,25 @@ def test_a_claim_may_have_more_seeds_than_its_table(house: Any) -> None:
     preset = load_preset(path)
     assert [run.seed for run in claim_runs(claims, preset, {"digits": "digits-real"})] == [0, 1, 2, 3, 4]
     check_claims(preset, ["one"])
-    with pytest.raises(UsageError, match=r"cpu\.yaml: claim_seeds: no claim 'one'"):
+    with pytest.raises(UsageError, match=r"cpu\.yaml: claim_seeds: no claim or row 'one'"):
         check_claims(preset, ["two"])
+
+
+def test_a_row_of_a_claim_may_have_more_seeds_than_the_rest(house: Any) -> None:
+    claims = house.claims({"kind": "order", "values": [MAP, "table2_4/base/map"]}).claims
+    path = house.workflows / "config" / "cpu.yaml"
+    kept = path.read_text()
+    path.write_text(kept + "claim_seeds: {one/base: [0, 4]}\n")
+    preset = load_preset(path)
+    check_claims(preset, claims[0].seeds_for)
+    runs = claim_runs(claims, preset, {"digits": "digits-real"})
+    assert [(run.settings["horizon"], run.seed) for run in runs] == [(3, 0), (3, 1), (3, 2), (8, 0), (8, 4)]
+    path.write_text(kept + "claim_seeds: {one/base: [0, 4], one: [5]}\n")
+    runs = claim_runs(claims, load_preset(path), {"digits": "digits-real"})
+    assert [(run.settings["horizon"], run.seed) for run in runs] == [(3, 5), (8, 0), (8, 4)]
+    path.write_text(kept + "claim_seeds: {one/bass: [0, 4]}\n")
+    with pytest.raises(UsageError, match="no claim or row 'one/bass'"):
+        check_claims(load_preset(path), claims[0].seeds_for)
 
 
 def test_all_seeds_of_what_claims_rest_on_are_runs(house: Any) -> None:

@@ -49,6 +49,11 @@ class Cell:
         return self.choice.experiment if self.choice else ""
 
     @property
+    def seeds_for(self) -> str:
+        """What a preset may give seeds: claim and row, `ch5_wa_above_wn/vgg16_wn_64`; empty where no claim reads it."""
+        return f"{self.claim}/{self.place.split('/')[1]}" if self.claim else ""
+
+    @property
     def kind(self) -> str:
         """ "train", "measure" or, where nothing measures it, empty."""
         return experiments.get(self.experiment).kind if self.choice else ""

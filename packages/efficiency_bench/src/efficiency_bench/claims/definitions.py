@@ -85,6 +85,11 @@ class Claim(Entry):
         """Names of the tables, texts and figures that its values come from."""
         return tuple(dict.fromkeys(cell.target for test in self.tests for cell in test.cells.values()))
 
+    @property
+    def seeds_for(self) -> tuple[str, ...]:
+        """What a preset may give seeds of its own: the claim, and each row that is measured for it."""
+        return tuple(dict.fromkeys([self.id, *(cell.seeds_for for test in self.tests for cell in test.measured)]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claims(Entry):

@@ -58,8 +58,9 @@ class Preset(Entry):
         default_factory=dict
     )
     """Seeds of an experiment in place of those of its kind, or of all trainings of a table or figure."""
-    claim_seeds: Annotated[Mapping[str, Seeds], Expected("CLAIM: a list of seeds")] = field(default_factory=dict)
-    """Seeds of the trainings that a claim compares, in place of those of the tables: more where few leave it undecided."""
+    claim_seeds: Annotated[Mapping[str, Seeds], Expected("CLAIM or CLAIM/ROW: a list of seeds")] = field(default_factory=dict)
+    """Seeds of the trainings that a claim compares, or of one row of them, in place of those of the tables: more where few leave
+    it undecided."""
     stand_ins: Annotated[
         Mapping[str, Annotated[str, Expected("the name of a data set")]],
         Expected("DATA SET: DATA SET THAT STANDS IN FOR IT"),
@@ -74,11 +75,14 @@ class Preset(Entry):
     """Folder of a real data set -> experiment -> recipe in place of the preset's (`data_sets.with_real_settings`)."""
 
     def seeds_of(self, experiment: str, target: str = "", claim: str = "") -> tuple[int, ...]:
-        """The seeds of an experiment's runs for a claim, or a table or figure: its own ones, or the experiment's, or those of
-        its kind."""
+        """The seeds of an experiment's runs for a row of a claim (`claim` is CLAIM/ROW), or a table or figure: its own ones, or
+        the experiment's, or those of its kind."""
         trains = experiments.get(experiment).kind == "train"
         found = self.own_seeds.get(experiment, self.seeds if trains else self.measure_seeds)
-        return self.claim_seeds.get(claim, self.own_seeds.get(target, found)) if trains else found
+        if not trains:
+            return found
+        whole = self.claim_seeds.get(claim.partition("/")[0], self.own_seeds.get(target, found))
+        return self.claim_seeds.get(claim, whole)
 
     def settings(
         self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = (), target: str = ""
@@ -142,9 +146,9 @@ def check_targets(preset: Preset, known: Iterable[str]) -> None:
 
 
 def check_claims(preset: Preset, known: Iterable[str]) -> None:
-    """A `UsageError` for a preset with seeds for a claim that is not among the `known` ones."""
+    """A `UsageError` for a preset with seeds for a claim, or a row of one, that is not among the `known` ones."""
     if unknown := sorted(preset.claim_seeds.keys() - set(known)):
-        raise UsageError(f"{preset.path}: claim_seeds: no claim {unknown[0]!r}; claims.yaml beside its folder has them")
+        raise UsageError(f"{preset.path}: claim_seeds: no claim or row {unknown[0]!r}; claims.yaml beside its folder has them")
 
 
 def find_preset(folder: Path, name: str) -> Preset:
