@@ -58,7 +58,9 @@ class Preset(Entry):
         default_factory=dict
     )
     """Seeds of an experiment in place of those of its kind, or of all trainings of a table or figure."""
-    claim_seeds: Annotated[Mapping[str, Seeds], Expected("CLAIM or CLAIM/ROW: a list of seeds")] = field(default_factory=dict)
+    claim_seeds: Annotated[Mapping[str, Seeds], Expected("CLAIM or CLAIM/ROW: a list of seeds")] = field(
+        default_factory=dict
+    )
     """Seeds of the trainings that a claim compares, or of one row of them, in place of those of the tables: more where few leave
     it undecided."""
     stand_ins: Annotated[
@@ -148,7 +150,9 @@ def check_targets(preset: Preset, known: Iterable[str]) -> None:
 def check_claims(preset: Preset, known: Iterable[str]) -> None:
     """A `UsageError` for a preset with seeds for a claim, or a row of one, that is not among the `known` ones."""
     if unknown := sorted(preset.claim_seeds.keys() - set(known)):
-        raise UsageError(f"{preset.path}: claim_seeds: no claim or row {unknown[0]!r}; claims.yaml beside its folder has them")
+        raise UsageError(
+            f"{preset.path}: claim_seeds: no claim or row {unknown[0]!r}; claims.yaml beside its folder has them"
+        )
 
 
 def find_preset(folder: Path, name: str) -> Preset:

@@ -20,13 +20,14 @@ from efficiency_core.settings import build as build_settings
 def test_a_measurement_and_its_record(tmp_path: Path) -> None:
     tiny = {
         "width": 64, "queries": 50, "gallery": 300, "embedding": 16, "ranked": 4000, "ranked_width": 8, "matches": 5,
-        "rounds": 2,
+        "rounds": 10,
     }  # fmt: skip
     record = run_experiment("matching_cost", tiny, RunContext(tmp_path / "run.json", device="cpu"))
     assert record.kind == "measure" and {"efficiency_bench", "outlier_matching"} <= set(record.sources)
     values = {name: metric.value for name, metric in record.metrics.items()}
-    for name in ("mmd_speedup", "mmd_speedup_over_differences", "map_speedup"):
-        assert values[name] > 0 and record.metrics[name].unit == "x"
+    for kind, rest in (("mmd", "speedup"), ("mmd", "speedup_over_differences"), ("map", "speedup")):
+        assert record.metrics[f"{kind}_{rest}"].unit == record.metrics[f"{kind}_low_{rest}"].unit == "x"
+        assert 0 < values[f"{kind}_low_{rest}"] <= values[f"{kind}_high_{rest}"]
     assert values["mmd_mb_differences"] > 20 * values["mmd_mb_pairs"], "(2n, 2n, d) against O(n d)"
     assert values["map_difference"] <= 1e-6
     assert values["distances_mb"] == 50 * 4000 * 4 / 1e6

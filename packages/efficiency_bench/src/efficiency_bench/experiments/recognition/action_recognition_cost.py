@@ -107,7 +107,7 @@ def run(settings: Settings, context: Context) -> Outcome:
         metrics |= time_metrics(timed)
         rounds = max(settings.rounds, 5)
         share = training_steps.clustering_share(step, FORMS["clustered8"], rounds, settings.warmup, context.device)
-        metrics["clustering_share"] = Metric(share, "%")
+        metrics |= {name: Metric(100 * value, "%") for name, value in share.named("clustering", "share").items()}
         scenario = f"training step, one video of {settings.frames} frames at {settings.timed_size} px, model only"
         details |= protocol(timed, scenario)
     return Outcome(metrics, details)

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from efficiency_bench.experiments.recognition.video_training import Form
 from efficiency_bench.measure.flops import count_macs, cross_check
 from efficiency_bench.measure.memory import cuda_peak, peak_live_bytes, saved_bytes
-from efficiency_bench.measure.speed import SpeedResult, interleave, ratio
+from efficiency_bench.measure.speed import Ratio, SpeedResult, interleave, ratio
 from efficiency_core.errors import WorkError
 from full_video import NetworkConfig, TemporalAggregation, VideoNetwork, build_network
 
@@ -142,15 +142,15 @@ def time_steps(
     return interleave(steps, rounds=rounds, warmup=warmup, device=device)
 
 
-def clustering_share(step: Step, form: Form, rounds: int, warmup: int, device: torch.device) -> float:
-    """Share of a forward pass that clustering takes, in percent."""
+def clustering_share(step: Step, form: Form, rounds: int, warmup: int, device: torch.device) -> Ratio:
+    """Share of a forward pass that clustering takes."""
     network = step.build(form).eval().to(device)
     frames, _ = step.video(form, device)
     with torch.inference_mode():
         maps = network.stem(frames[0])[None]
         calls = {"forward": partial(network, frames), "clustering": partial(TemporalAggregation(form.clusters), maps)}
         parts = interleave(calls, rounds=rounds, warmup=warmup, device=device)
-    return 100 / ratio(parts, "forward", "clustering").median
+    return ratio(parts, "clustering", "forward")
 
 
 @dataclass(frozen=True)
