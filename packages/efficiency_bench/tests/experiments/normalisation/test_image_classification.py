@@ -125,6 +125,7 @@ def test_a_network_with_bn_is_fine_tuned_with_weight_align(shapes: Path, tmp_pat
     wanted, plain = start_of(settings), Settings(network=NetworkConfig(norm="bn", align=False))
     assert wanted is not None and build_settings(Settings, wanted.settings, "start") == plain
     assert start_of(Settings()) is None
+    assert start_of(replace(settings, fine_tuning_share=1.0)) == wanted, "one training for fine-tunings of any length"
 
 
 def test_the_learning_rate_is_searched_on_held_out_training_images(shapes: Path, tmp_path: Path) -> None:

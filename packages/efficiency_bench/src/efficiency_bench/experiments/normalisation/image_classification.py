@@ -175,7 +175,12 @@ def start_of(settings: Settings) -> Start | None:
     """The training of the same network without WeightAlign that a fine-tuning starts from."""
     if settings.start == "scratch":
         return None
-    before = replace(settings, start="scratch", network=replace(settings.network, align=False))
+    before = replace(
+        settings,
+        start="scratch",
+        network=replace(settings.network, align=False),
+        fine_tuning_share=Settings.fine_tuning_share,
+    )
     return Start("image_classification", to_json(before), {DATA: "cifar100"})
 
 
