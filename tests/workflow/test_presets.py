@@ -27,7 +27,7 @@ def test_every_preset_gives_every_table_and_figure_its_runs(workflow: Any, prese
 
 def test_every_claim_that_has_its_own_seeds_is_there(workflow: Any, preset: str) -> None:
     claims = load_claims(ROOT / "workflows" / "claims.yaml", {**workflow.tables, **workflow.figures})
-    check_claims(workflow.preset(preset), [name for claim in claims.claims for name in claim.seeds_for])
+    check_claims(workflow.preset(preset), claims.seeds_names)
     more = {name: seeds for name, seeds in workflow.preset(preset).claim_seeds.items() if len(seeds) <= SEEDS}
     assert not more, "they are for claims that fewer seeds leave undecided"
 

@@ -11,7 +11,7 @@ KEPT = {
 }
 try:
     CLAIMS = load_claims(Path(CLAIMS_FILE), {**TABLES, **FIGURES})
-    check_claims(PRESET, [name for claim in CLAIMS.claims for name in claim.seeds_for])
+    check_claims(PRESET, CLAIMS.seeds_names)
     # All seeds of what claims rest on: a figure shows a single one.
     CLAIM_RUNS = {
         claim.id: with_starts(claim_runs([claim], PRESET, DATA_FOLDERS))

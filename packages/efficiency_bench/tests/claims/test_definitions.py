@@ -52,7 +52,7 @@ def test_a_row_of_a_claim_may_have_more_seeds_than_the_rest(house: Any) -> None:
     kept = path.read_text()
     path.write_text(kept + "claim_seeds: {one/base: [0, 4]}\n")
     preset = load_preset(path)
-    check_claims(preset, claims[0].seeds_for)
+    check_claims(preset, claims[0].seeds_names)
     runs = claim_runs(claims, preset, {"digits": "digits-real"})
     assert [run.seed for run in runs] == [0, 1, 2, 0, 4]
     assert [run.settings["motion"] == "none" for run in runs] == [False, False, False, True, True]
@@ -61,7 +61,7 @@ def test_a_row_of_a_claim_may_have_more_seeds_than_the_rest(house: Any) -> None:
     assert [run.seed for run in runs] == [5, 0, 4]
     path.write_text(kept + "claim_seeds: {one/bass: [0, 4]}\n")
     with pytest.raises(UsageError, match="no claim or row 'one/bass'"):
-        check_claims(load_preset(path), claims[0].seeds_for)
+        check_claims(load_preset(path), claims[0].seeds_names)
 
 
 def test_all_seeds_of_what_claims_rest_on_are_runs(house: Any) -> None:

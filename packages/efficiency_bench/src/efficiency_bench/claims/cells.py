@@ -49,7 +49,7 @@ class Cell:
         return self.choice.experiment if self.choice else ""
 
     @property
-    def seeds_for(self) -> str:
+    def seeds_name(self) -> str:
         """What a preset may give seeds: claim and row, `ch5_wa_above_wn/vgg16_wn_64`; empty where no claim reads it."""
         return f"{self.claim}/{self.place.split('/')[1]}" if self.claim else ""
 

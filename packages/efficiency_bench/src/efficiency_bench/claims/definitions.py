@@ -86,9 +86,9 @@ class Claim(Entry):
         return tuple(dict.fromkeys(cell.target for test in self.tests for cell in test.cells.values()))
 
     @property
-    def seeds_for(self) -> tuple[str, ...]:
+    def seeds_names(self) -> tuple[str, ...]:
         """What a preset may give seeds of its own: the claim, and each row that is measured for it."""
-        return tuple(dict.fromkeys([self.id, *(cell.seeds_for for test in self.tests for cell in test.measured)]))
+        return tuple(dict.fromkeys([self.id, *(cell.seeds_name for test in self.tests for cell in test.measured)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,11 @@ class Claims(Entry):
     """The claims in the order of the thesis."""
     path: Annotated[Path, Added] = Path()
     """File it was read from; tables, figures, presets and data sets lie beside it."""
+
+    @property
+    def seeds_names(self) -> tuple[str, ...]:
+        """What a preset may give seeds of its own: every claim, and each of their rows."""
+        return tuple(name for claim in self.claims for name in claim.seeds_names)
 
     def only(self, ids: Iterable[str]) -> "Claims":
         """The claims of these ids, in the order of the file; a `UsageError` if there is none of an id."""

@@ -73,7 +73,7 @@ class Group:
         assert cell.choice is not None
         variants = {name: next(iter(self.candidates(name)), f"{name}-none") for name in self.data_sets}
         return experiment_runs(
-            cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target, cell.seeds_for
+            cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target, cell.seeds_name
         )
 
     def _record(self, run: RunSpec) -> RunRecord:
