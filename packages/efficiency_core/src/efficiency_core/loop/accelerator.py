@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
+from efficiency_core.depthwise import quicken_depthwise
 from efficiency_core.devices import in_memory_order
 from efficiency_core.errors import UsageError, WorkError
 from efficiency_core.loop.batch_norm import summed, synchronise
@@ -118,7 +119,12 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         stack.callback(distributed.destroy_process_group)
 
     def prepare(self, model: nn.Module) -> None:
-        """Make the processes' models one: weights of process 0, batch norm over the whole batch until the training ends."""
+        """Make the processes' models one: weights of process 0, batch norm over the whole batch until the training ends.
+
+        In bfloat16 on a CPU, depthwise convolutions are computed by :mod:`efficiency_core.depthwise` until then.
+        """
+        if self.device.type == "cpu" and self.precision == "bf16-mixed":
+            self._stack.callback(quicken_depthwise(model))
         if self.world == 1:
             return
         for value in model.state_dict().values():
