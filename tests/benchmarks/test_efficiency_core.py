@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from efficiency_bench.measure.counters import count
 from efficiency_core.checkpoint import read_tensors, write_tensors
+from efficiency_core.depthwise import quicken_depthwise
 from efficiency_core.loop import Accelerator, LoopConfig, Task, run
 from efficiency_core.readers import decode_image
 
@@ -122,3 +123,17 @@ def test_decoder_and_pillow(ratio: Ratio, picture: bytes) -> None:
             return np.array(image.convert("RGB"))
 
     ratio({"decode_image": partial(decode_image, picture, "picture.jpg"), "Pillow alone": pillow}, most=1.7)
+
+
+def test_depthwise_gradients_and_torchs(ratio: Ratio) -> None:
+    """A strided depthwise convolution trains in bfloat16 without the loop that torch's library has for it."""
+    own, torchs = (nn.Conv2d(96, 96, 3, 2, 1, groups=96).to(memory_format=torch.channels_last) for _ in range(2))
+    quicken_depthwise(own)
+    maps = torch.rand(8, 96, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
+
+    def step(layer: nn.Conv2d) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            result = layer(maps)
+        result.float().sum().backward()
+
+    ratio({"ours": partial(step, own), "torch's": partial(step, torchs)}, most=0.5)
