@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, pad
 
 
 def quicken_depthwise(model: nn.Module) -> Callable[[], None]:
@@ -17,10 +17,10 @@ def quicken_depthwise(model: nn.Module) -> Callable[[], None]:
 
     torch 2.14 (oneDNN) has no fast kernel for two of them and takes a loop: for the gradient of the input where the stride is
     above 1, which takes 30 to 300 times as long as at stride 1 (half of a training step of MobileNetV2 at 64x64 pixels), and
-    for the gradient of the weight where the maps are smaller than the kernel or the kernel is larger than 3x3. The first is
-    computed as a convolution at stride 1 of the gradient with zeros between its values, the second in float32. Everything
-    else, other dtypes and inference too, is as before; parameters and the names in ``state_dict`` stay. The function returned
-    undoes it.
+    for the gradient of the weight where the maps have very few rows, or the kernel is larger than 3x3, dilated or widely
+    padded. The first is computed as a convolution at stride 1 of the gradient with zeros between its values; small maps get
+    rows of zeros, and other kernels are computed in float32. Everything else, other dtypes and inference too, is as before;
+    parameters and the names in ``state_dict`` stay. The function returned undoes it.
     """
     changed = [module for module in model.modules() if isinstance(module, nn.Conv2d) and _is_depthwise(module)]
     for module in changed:
@@ -44,9 +44,12 @@ def _is_depthwise(layer: nn.Conv2d) -> bool:
 
 def _reversed_padding(layer: nn.Conv2d) -> tuple[int, ...]:
     """Padding of the convolution, at stride 1, that gives the gradient of the input."""
+    return tuple(reach - padding for reach, padding in zip(_reach(layer), _padding(layer), strict=True))
+
+
+def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
     assert not isinstance(layer.padding, str)
-    sides = zip(_reach(layer), layer.padding, strict=True)
-    return tuple(reach - padding for reach, padding in sides)
+    return layer.padding
 
 
 def _reach(layer: nn.Conv2d) -> tuple[int, ...]:
@@ -78,22 +81,43 @@ class _Depthwise(torch.autograd.Function):
         layer: nn.Conv2d = ctx.layer
         of_input, of_weight, of_bias = ctx.needs_input_grad[:3]
         strided = of_input and max(layer.stride) > 1
-        single = of_weight and _loops(layer, gradient)
+        apart = of_weight and (_loops(layer) or _missing_rows(layer, input) > 0)
         found: list[Tensor | None] = [None, None]
         if strided:
             found[0] = _input_gradient(layer, gradient, input, weight)
-        if single:
-            found[1] = _plain(layer, gradient.float(), input.float(), weight.float(), [False, True])[1]
-        if any(left := [of_input and not strided, of_weight and not single]):
+        if apart:
+            found[1] = _weight_gradient(layer, gradient, input, weight)
+        if any(left := [of_input and not strided, of_weight and not apart]):
             plain = _plain(layer, gradient, input, weight, left)
             found = [one if one is not None else other for one, other in zip(found, plain, strict=True)]
         return found[0], found[1], gradient.sum((0, 2, 3)) if of_bias else None, None
 
 
-def _loops(layer: nn.Conv2d, gradient: Tensor) -> bool:
-    """Whether the gradient of the weight would be computed in a plain loop."""
-    small = any(size < kernel for size, kernel in zip(gradient.shape[2:], layer.kernel_size, strict=True))
-    return small or max(layer.kernel_size) > 3
+def _loops(layer: nn.Conv2d) -> bool:
+    """Whether the gradient of the weight would be computed in a plain loop over maps of any size."""
+    wide = any(reach < 2 * padding for padding, reach in zip(_padding(layer), _reach(layer), strict=True))
+    return wide or max(layer.kernel_size) > 3 or max(layer.dilation) > 1
+
+
+def _missing_rows(layer: nn.Conv2d, input: Tensor) -> int:
+    """Rows that ``input`` lacks for the fast kernel, in which no window may reach the border above and that below: the
+    window of the second row of results has to end inside. With fewer torch 2.14 is also wrong, by values that it never set,
+    for maps one column wide in the layout channels_last at stride 2."""
+    padding = _padding(layer)[0]
+    return max(0, layer.stride[0] - padding + layer.kernel_size[0] - input.shape[2]) if padding else 0
+
+
+def _weight_gradient(layer: nn.Conv2d, gradient: Tensor, input: Tensor, weight: Tensor) -> Tensor:
+    """By torch, in float32 or over maps with rows of zeros below, which add nothing."""
+    if _loops(layer):
+        gradient, input, weight = gradient.float(), input.float(), weight.float()
+    else:
+        input = pad(input, (0, 0, 0, _missing_rows(layer, input)))
+        rows = (input.shape[2] + 2 * _padding(layer)[0] - layer.kernel_size[0]) // layer.stride[0] + 1
+        gradient = pad(gradient, (0, 0, 0, rows - gradient.shape[2]))
+    found = _plain(layer, gradient, input, weight, [False, True])[1]
+    assert found is not None
+    return found
 
 
 def _input_gradient(layer: nn.Conv2d, gradient: Tensor, input: Tensor, weight: Tensor) -> Tensor:
