@@ -16,6 +16,7 @@ from efficiency_bench.measure.counters import count
 from efficiency_core.checkpoint import read_tensors, write_tensors
 from efficiency_core.depthwise import quicken_depthwise
 from efficiency_core.loop import Accelerator, LoopConfig, Task, run
+from efficiency_core.memory import freed_memory_kept
 from efficiency_core.readers import decode_image
 
 Gate = Callable[[dict[str, int]], None]
@@ -123,6 +124,21 @@ def test_decoder_and_pillow(ratio: Ratio, picture: bytes) -> None:
             return np.array(image.convert("RGB"))
 
     ratio({"decode_image": partial(decode_image, picture, "picture.jpg"), "Pillow alone": pillow}, most=1.7)
+
+
+def test_freed_memory_kept_and_given_back(ratio: Ratio) -> None:
+    """A step on large tensors does not wait for pages that the system clears again."""
+    images = torch.rand(512, 16, 64, 64)  # 128 MiB, of which glibc gives back every one
+
+    def step() -> None:
+        for _ in range(10):
+            images.relu()
+
+    def kept() -> None:
+        with freed_memory_kept():
+            step()
+
+    ratio({"kept": kept, "given back": step}, most=0.8, rounds=5)
 
 
 def test_depthwise_gradients_and_torchs(ratio: Ratio) -> None:

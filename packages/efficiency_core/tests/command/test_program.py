@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from efficiency_core import memory
 from efficiency_core.command import CONTINUES, Command, Group, Program, progress
 from efficiency_core.errors import UsageError, WorkError
 
@@ -260,6 +261,24 @@ def test_help_imports_no_torch(words: tuple[str, ...], script: Callable[..., sub
 def test_the_console_script_flushes_denormal_numbers(script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     ended = script("train", "d", "--out", "o", "--device", "cpu")
     assert ended.stdout == "torch is imported\nset_flush_denormal True\ntrain on cpu\n"
+
+
+def without_limits() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in memory._OWN_SETTINGS}
+
+
+@pytest.mark.parametrize(("word", "blocks"), [("command", 1), ("main", 0)])
+def test_only_a_process_of_its_own_keeps_freed_memory(word: str, blocks: int) -> None:
+    code = (
+        "from efficiency_core import memory\n"
+        "from efficiency_core.command.program import Command, Program\n"
+        "def run(options, device): print(memory._blocks)\n"
+        "class Options: pass\n"
+        "options = __import__('dataclasses').dataclass(frozen=True)(Options)\n"
+        f"Program('demo', 'A.', {{'x': Command('x', options, run, device=True)}}, 'efficiency_core').{word}()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "x"], env=without_limits(), capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == (f"{blocks if memory._glibc() else 0}\n", "")
 
 
 def test_a_reader_that_has_gone_is_no_error(script: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -86,7 +87,7 @@ class Program:
             status = 0
             if command is not None:
                 with stoppable():
-                    status = _run(" ".join(words), command, rest, alone and self.flush_denormal and command.device) or 0
+                    status = _run(" ".join(words), command, rest, alone, alone and self.flush_denormal) or 0
             sys.stdout.flush()  # here, where a reader that has gone is still told from other errors
             return status
         except (Exception, KeyboardInterrupt, Stopped) as error:
@@ -122,7 +123,7 @@ class Program:
         return words, chosen, rest
 
 
-def _run(prog: str, command: Command, arguments: list[str], flush_denormal: bool) -> int | None:
+def _run(prog: str, command: Command, arguments: list[str], alone: bool, flush_denormal: bool) -> int | None:
     from efficiency_core.command.options import parse_options
     from efficiency_core.command.outputs import check_outputs
 
@@ -135,14 +136,18 @@ def _run(prog: str, command: Command, arguments: list[str], flush_denormal: bool
     # Notices of libraries about themselves, which nobody who runs a command can act on.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
+    if not command.device:
+        return _load(command.run)(options)  # type: ignore[no-any-return]
     if flush_denormal:
         import torch
 
         # Before the first work of torch: its threads have the mode of the one that starts them.
         torch.set_flush_denormal(True)
+    from efficiency_core.memory import freed_memory_kept
+
     function = _load(command.run)
-    more = (resolve_device(common.device),) if command.device else ()
-    return function(options, *more)  # type: ignore[no-any-return]
+    with freed_memory_kept() if alone else nullcontext():
+        return function(options, resolve_device(common.device))  # type: ignore[no-any-return]
 
 
 def _load(place: Any) -> Any:

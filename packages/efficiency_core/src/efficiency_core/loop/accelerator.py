@@ -26,6 +26,7 @@ from efficiency_core.loop.batch_norm import summed, synchronise
 from efficiency_core.loop.config import LoopConfig
 from efficiency_core.loop.launch import Processes, own_place, threads_each
 from efficiency_core.loop.seeds import torch_seed
+from efficiency_core.memory import freed_memory_kept
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = timedelta(hours=12)
@@ -37,8 +38,9 @@ Config = TypeVar("Config", bound=LoopConfig)
 class Accelerator(AbstractContextManager["Accelerator"]):
     """Device, arithmetic and the other processes of one training; entered where the network is built, left after the training.
 
-    Inside, torch's random state is a copy: it is as it was afterwards. With ``config.devices`` above 1, entering starts the
-    other processes (see :mod:`~efficiency_core.loop.launch`), which end where process 0 leaves.
+    Inside, torch's random state is a copy: it is as it was afterwards. On a CPU, memory that is freed inside is kept until then
+    (see :mod:`~efficiency_core.memory`). With ``config.devices`` above 1, entering starts the other processes (see
+    :mod:`~efficiency_core.loop.launch`), which end where process 0 leaves.
 
     Raises:
         UsageError: if there are fewer GPUs than asked for, or float16 is asked for on a CPU.
@@ -73,6 +75,8 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         with ExitStack() as stack:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
+            else:
+                stack.enter_context(freed_memory_kept())
             if self.world > 1:
                 self._join(stack)
             gpus = range(torch.cuda.device_count()) if self.device.type == "cuda" else []
