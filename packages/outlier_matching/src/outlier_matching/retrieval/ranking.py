@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Number of distances in a block: 64 MiB of float64.
-_ELEMENTS = 2**23
+# Number of distances in a block: 128 MiB of float64.
+_ELEMENTS = 2**24
 # Number of gallery features that are centred at a time: 16 MiB of float64, which stay in a cache.
 _TILE = 2**21
 # The search by inner products rounds. This number of further candidates is measured again exactly.
@@ -43,7 +43,7 @@ def distance_blocks(
 
     Yields:
         The queries of the block as a slice; squared distances float64 (rows, N) on the gallery's device, which the caller
-        may overwrite; and |q - c|^2 float64 (rows, 1), for :func:`equal_up_to`."""
+        may overwrite, and which the next block overwrites; and |q - c|^2 float64 (rows, 1), for :func:`equal_up_to`."""
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"expected queries (Q, d) and gallery (N, d), got {tuple(queries.shape)}, {tuple(gallery.shape)}"
@@ -57,11 +57,12 @@ def distance_blocks(
     rows, columns = max(1, _ELEMENTS // len(gallery)), max(1, _TILE // (width + 2))
     # One matrix product for all three terms: (-2 (q - c), 1, |q - c|^2)'(g - c, |g - c|^2, 1).
     whole = torch.ones(min(columns, len(gallery)), width + 2, dtype=torch.float64, device=device)
+    buffer = torch.empty(min(rows, len(queries)), len(gallery), dtype=torch.float64, device=device)
     for first in range(0, len(queries), rows):
         block = queries[first : first + rows].to(device, torch.float64) - center
         norms = block.square().sum(dim=1, keepdim=True)
         block = torch.cat((-2 * block, torch.ones_like(norms), norms), dim=1)
-        squares = torch.empty(len(block), len(gallery), dtype=torch.float64, device=device)
+        squares = buffer[: len(block)]
         for start in range(0, len(gallery), columns):
             part = whole[: min(columns, len(gallery) - start)]
             torch.sub(gallery[start : start + columns], center, out=part[:, :width])
