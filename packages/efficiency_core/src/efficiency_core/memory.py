@@ -25,7 +25,7 @@ def freed_memory_kept() -> Iterator[None]:
     glibc returns large blocks to the system as soon as they are freed, and the system clears each page again when it is next
     used. Training and inference on the CPU free and take the same blocks in every step; a training step of MobileNetV2 on 512
     frames of 64x64 pixels spends 0.4 of its time on this. Inside, the process holds the most that it has used so far and some
-    more, since blocks of different sizes share it: a tenth in that training.
+    more, since a free block may be a little too small for the next: a tenth to a fifth in that training.
 
     Without glibc (macOS, Windows, musl), or where the environment sets these limits itself (``MALLOC_TRIM_THRESHOLD_``), nothing
     changes.
