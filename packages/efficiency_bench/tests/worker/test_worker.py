@@ -186,6 +186,15 @@ def test_a_server_of_other_sources_refuses_and_ends(tmp_path: Path) -> None:
         assert visitor.recv(1) == b""
 
 
+def test_a_folder_of_packages_counts_from_when_it_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = tmp_path / "dist-packages"  # as Debian's Python names one
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(tmp_path), str(later)])
+    before = fingerprint()
+    assert str(tmp_path) in before and str(later) not in before
+    later.mkdir()
+    assert str(later) in fingerprint()
+
+
 def test_other_variables_that_libraries_read_ask_for_another_server() -> None:
     one = server_name({"OMP_NUM_THREADS": "1", "HOME": "/root"})
     assert one == server_name({"OMP_NUM_THREADS": "1", "HOME": "/tmp", "EFFICIENCY_DATA": "x"})

@@ -56,9 +56,13 @@ def preload() -> None:
 
 
 def fingerprint() -> Fingerprint:
-    """Path -> time and size of every source file of this repository's packages and of the folders of installed packages."""
+    """Path -> time and size of every source file of this repository's packages and of the folders of installed packages.
+
+    Debian's Python also names folders that nothing has been installed into; one counts from when it exists.
+    """
     files = [file for package in PACKAGES if (folder := package_folder(package)) for file in folder.rglob("*.py")]
-    states = {str(path): path.stat() for path in [*files, *map(Path, site.getsitepackages())]}
+    installed = [folder for folder in map(Path, site.getsitepackages()) if folder.is_dir()]
+    states = {str(path): path.stat() for path in [*files, *installed]}
     return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
 
 
