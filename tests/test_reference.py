@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,11 +46,10 @@ def test_a_kept_table_follows_from_its_records(kept: Path, tmp_path: Path) -> No
 def committed_digests(commit: str, experiment: str, packages: Iterable[str], folder: Path) -> dict[str, str]:
     """Digests of the source that an experiment rests on as it is in a commit, by that commit's own rule."""
     if not folder.exists():
-        packed = subprocess.run(
-            ["git", "-C", ROOT, "archive", commit, "packages", "datasets"], capture_output=True, check=True
-        )
-        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-            archive.extractall(folder, filter="data")
+        command = ["git", "-C", ROOT, "archive", "--format=zip", commit, "packages", "datasets"]
+        packed = subprocess.run(command, capture_output=True, check=True)
+        with zipfile.ZipFile(io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(folder)
     sources = {path.name: path for path in folder.glob("*/src/*")} | {
         p.name: p for p in folder.glob("packages/*/src/*")
     }
