@@ -94,10 +94,10 @@ def _agrees(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def measured(
-    device: str, experiment: str, metric: str, settings: Mapping[str, Any] | None = None, digits: int = 1
+    device: str, experiment: str, metric: str, settings: Mapping[str, Any] | None = None, digits: int = 1, folder: str = ""
 ) -> Number:
-    """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested); "diverged" if
-    every training did.
+    """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested) and, if
+    `folder` is given, data from this folder; "diverged" if every training did.
 
     Raises:
         KeyError: no kept run has them, or runs with different settings do.
@@ -105,7 +105,9 @@ def measured(
     found = [
         record
         for record in _records(device)
-        if record["experiment"] == experiment and _agrees(record["settings"], settings or {})
+        if record["experiment"] == experiment
+        and _agrees(record["settings"], settings or {})
+        and (not folder or folder in {fact.get("folder") for fact in record["data"].values()})
     ]
     kinds = {
         json.dumps(
@@ -115,7 +117,8 @@ def measured(
     }
     if len(kinds) != 1:
         ids = sorted(record["run_id"] for record in found)
-        raise KeyError(f"{device}: {len(kinds)} kinds of kept {experiment} runs have {settings}: {ids}")
+        wanted = f"{settings} and {folder or 'any data'}"
+        raise KeyError(f"{device}: {len(kinds)} kinds of kept {experiment} runs have {wanted}: {ids}")
     if all(metric in record["absent"] for record in found):
         return Number("diverged")
     values = [record["metrics"][metric]["value"] for record in found]
