@@ -94,7 +94,12 @@ def _agrees(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def measured(
-    device: str, experiment: str, metric: str, settings: Mapping[str, Any] | None = None, digits: int = 1, folder: str = ""
+    device: str,
+    experiment: str,
+    metric: str,
+    settings: Mapping[str, Any] | None = None,
+    digits: int = 1,
+    folder: str = "",
 ) -> Number:
     """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested) and, if
     `folder` is given, data from this folder; "diverged" if every training did.
