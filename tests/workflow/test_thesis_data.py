@@ -34,13 +34,9 @@ def test_the_thesis_s_data_are_data_sets_of_the_workflow(workflow: Any) -> None:
 
 
 def test_a_set_that_was_asked_for_is_the_thesis_s_own(workflow: Any) -> None:
-    """Where tables ask for real sets by name (`data`), the thesis has these; MovingDigits in table 2.4 stands in by itself, and
-    text 5.4 has two rows beyond the thesis."""
+    """Where tables ask for real sets by name (`data`), the thesis has these; MovingDigits in table 2.4 stands in by itself."""
     asked = {}
     for name, found in {**workflow.tables, **workflow.figures}.items():
         known = {folder.partition("-")[0] for folder in found.thesis_data}
         asked[name] = chosen_data(found) - known
-    assert {name: sets for name, sets in asked.items() if sets} == {
-        "table2_4": {"moving_digits"},
-        "text5_4": {"imagenette"},
-    }
+    assert {name: sets for name, sets in asked.items() if sets} == {"table2_4": {"moving_digits"}}
