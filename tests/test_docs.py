@@ -108,6 +108,12 @@ def test_the_readmes_show_the_verdicts_of_the_kept_records(hooks: Path) -> None:
         assert path.read_text(encoding="utf-8") == text, "run `python docs/hooks/readme.py`"
 
 
+def test_the_origin_of_a_verdict_has_no_empty_part(hooks: Path) -> None:
+    """Where a claim rests on no data set, on points of the plane for example, nothing stands for it."""
+    kept = importlib.import_module("kept")
+    assert [claim["id"] for claim in kept.claims() if re.search(r"[(;] *;", claim["elsewhere"])] == []
+
+
 def test_the_readme_is_short() -> None:
     assert 60 <= len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
 

@@ -212,6 +212,10 @@ def headlines() -> str:
     return "\n".join(lines)
 
 
+def _seeds(count: str) -> str:
+    return f"{count} seed" if count == "1" else f"{count} seeds"
+
+
 def claims_of(chapter: int) -> str:
     """Markdown table of the claims of one chapter, each with its id, what was measured and its verdict."""
     lines = ["| claim | thesis | measured | verdict |", "|---|---|---|---|"]
@@ -219,7 +223,7 @@ def claims_of(chapter: int) -> str:
         if claim["chapter"] == str(chapter):
             where = f"{claim['claim']} <small>({claim['where']}; `{claim['id']}`)</small>"
             found = claim["measured"] or claim["reason"]
-            found += f" <small>({claim['dataset']}; {claim['seeds']} seeds)</small>" if claim["dataset"] else ""
+            found += f" <small>({claim['dataset']}; {_seeds(claim['seeds'])})</small>" if claim["dataset"] else ""
             verdict = f"**{claim['verdict']}**"
             if seeds := re.findall(r"((?:about|more than) \d+) seeds", claim["reason"]):
                 verdict += f" <small>seeds that would decide: {'; '.join(dict.fromkeys(seeds))}</small>"

@@ -111,7 +111,8 @@ def _elsewhere(claim: Claim, chosen: Verdict, others: Sequence[Evidence], data_s
         other = _verdict(claim, evidence, data_sets)
         if other.records and other.records not in seen:
             seen.add(other.records)
-            said.append(f"{other.verdict} ({other.preset}; {other.dataset}; {other.device})")
+            where = "; ".join(filter(None, (other.preset, other.dataset, other.device)))
+            said.append(f"{other.verdict} ({where})")
     return "; ".join(said)
 
 
