@@ -169,6 +169,10 @@ def test_a_page_cannot_show_what_no_record_holds(hooks: Path) -> None:
         _ = table("No motion").map
     with pytest.raises(KeyError, match="kinds of kept image_matching runs"):  # several shares of outliers
         kept.measured("intel-xeon-2-cores", "image_matching", "outlier_f1", {"front": "none"})
+    plain = {"network": {"backbone": "resnet50", "norm": "none", "align": False}}
+    where = "amd-epyc-2-cores", "image_classification", "learning_rate", plain
+    rates = kept.measured(*where, folder="tiny_imagenet32-jpeg", each=True)
+    assert rates.split(", ")[:3] == ["0.05", "0.2", "0.05"]  # of seeds 0, 1 and 2
     name = "slope 16 - uniform 16"
     found = next(claim for claim in kept.claims() if claim["id"] == "ch3_slope_above_uniform")
     (numbers,) = re.findall(rf"{name} (.+)$", found["measured"])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,11 @@ def measured(
     settings: Mapping[str, Any] | None = None,
     digits: int = 1,
     folder: str = "",
+    each: bool = False,
 ) -> Number:
     """Mean of a metric, and its standard deviation, over the seeds of the kept runs with these settings (nested) and, if
-    `folder` is given, data from this folder; "diverged" if every training did.
+    `folder` is given, data from this folder; "diverged" if every training did. With `each`, the value of every seed in order
+    of the seeds, with the digits that it has, "0.05, 0.2, 0.05".
 
     Raises:
         KeyError: no kept run has them, or runs with different settings do.
@@ -126,7 +129,9 @@ def measured(
         raise KeyError(f"{device}: {len(kinds)} kinds of kept {experiment} runs have {wanted}: {ids}")
     if all(metric in record["absent"] for record in found):
         return Number("diverged")
-    values = [record["metrics"][metric]["value"] for record in found]
+    values = [record["metrics"][metric]["value"] for record in sorted(found, key=itemgetter("seed"))]
+    if each:
+        return Number(", ".join(f"{value:g}" for value in values))
     mean = f"{statistics.fmean(values):.{digits}f}"
     return Number(f"{mean}{PLUS_MINUS}{statistics.stdev(values):.{digits}f}" if len(set(values)) > 1 else mean)
 
