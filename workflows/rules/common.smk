@@ -208,7 +208,8 @@ try:
     )
     TABLES = find_tables(ROOT / "workflows/tables")
     FIGURES = find_figures(ROOT / "workflows/figures")
-    check_targets(PRESET, [*TABLES, *FIGURES])
+    ROWS = {name: [row.id for row in table.rows] for name, table in TABLES.items()}
+    check_targets(PRESET, {**ROWS, **dict.fromkeys(FIGURES, ())})
     VARIANTS = choose_variants(DATA_SETS, PRESET, CONFIG.data_root)
     FOLDERS = {variant.folder: variant for variant in VARIANTS.values()}
     DATA_FOLDERS = {name: variant.folder for name, variant in VARIANTS.items()}

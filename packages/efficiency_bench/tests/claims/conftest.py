@@ -135,7 +135,7 @@ class House:
         assert cell.choice is not None
         variants = {"digits": data, "digits_small": data}
         planned = load_preset(self.workflows / "config" / f"{preset}.yaml")
-        specs: list[RunSpec] = experiment_runs(cell.choice, planned, variants, "here", cell.target)
+        specs: list[RunSpec] = experiment_runs(cell.choice, planned, variants, "here", cell.row)
         for spec, value in zip(specs, values, strict=False):
             found = {cell.metric: (value, unit)} if value is not None else {"loss": (1.0, "1")}
             absent = {} if value is not None else {cell.metric: "diverged at step 3"}

@@ -77,7 +77,7 @@ def numbers(test: Check, verdict: Verdict, data: Path | None) -> dict[str, dict[
     names = sorted(verdict.preset.split(", "), key=RANKING.index) if verdict.source else []
     preset, variants = folders(names[0], data) if names else (None, {})
     runs = {
-        place: experiment_runs(cell.choice, preset, variants, "here", cell.target, cell.seeds_name)
+        place: experiment_runs(cell.choice, preset, variants, "here", cell.row, cell.seeds_name)
         if preset and cell.choice
         else []
         for place, cell in test.cells.items()

@@ -52,9 +52,9 @@ def test_an_experiment_may_have_its_own_seeds(tmp_path: Path) -> None:
     own = load_preset(write(tmp_path, own_seeds={"detection": [5], "table2_4": [1, 2]}))
     assert own.seeds_of("detection") == own.seeds_of("detection", "table2_1") == (5,)
     assert own.seeds_of("detection", "table2_4") == (1, 2)
-    check_targets(own, ["table2_4"])
+    check_targets(own, {"table2_4": ()})
     with pytest.raises(UsageError, match="own_seeds: no table or figure 'table2_4'; there are table2_5"):
-        check_targets(own, ["table2_5"])
+        check_targets(own, {"table2_5": ()})
     for seeds in ([], [1, 1], [-1], {}):
         with pytest.raises(UsageError, match="own_seeds"):
             load_preset(write(tmp_path, own_seeds={"detection": seeds}))
@@ -76,6 +76,19 @@ def test_defaults_then_recipe_then_row_then_target(tmp_path: Path) -> None:
     assert preset.settings("detection", row, "row") == Settings(2, Training(50, 0.25))
     assert preset.settings("detection", row, "row", target="table2_4") == Settings(2, Training(50, 0.5))
     assert preset.settings("detection", row, "row", target="table2_5") == Settings(2, Training(50, 0.25))
+
+
+def test_a_row_has_settings_over_those_of_its_table(tmp_path: Path) -> None:
+    whole, own = {"detection": {"training": {"rate": 0.5}}}, {"detection": {"training": {"iterations": 10}}}
+    preset = load_preset(
+        write(tmp_path, targets={"table2_4/ours": own, "table2_4": whole}, own_seeds={"table2_4": [7]})
+    )
+    assert preset.settings("detection", {}, "row", target="table2_4/ours") == Settings(4, Training(10, 0.5))
+    assert preset.settings("detection", {}, "row", target="table2_4/other") == Settings(4, Training(50, 0.5))
+    assert preset.seeds_of("detection", "table2_4/ours") == (7,)
+    check_targets(preset, {"table2_4": ["ours", "other"]})
+    with pytest.raises(UsageError, match=r"targets: no row 'ours' in table2_4; there are other$"):
+        check_targets(preset, {"table2_4": ["other"]})
 
 
 def test_a_real_data_set_brings_a_recipe_in_place_of_the_presets(tmp_path: Path) -> None:
@@ -100,7 +113,10 @@ def test_a_real_data_set_brings_a_recipe_in_place_of_the_presets(tmp_path: Path)
         ({"experiments": {"detection": {"horizon": 1.5}}}, "detection: horizon: expected a whole number, got 1.5"),
         ({"data": {"moving_digits": {"train": "20"}}}, "data.moving_digits.train: expected a whole number, got '20'"),
         ({"targets": {"table2_4": {"detection": {"horzon": 1}}}}, "table2_4.detection: unknown setting 'horzon'"),
-        ({"targets": {"tables": {}}}, "expected a table or figure such as table5_2, got 'tables'"),
+        (
+            {"targets": {"tables": {}}},
+            "expected a table, figure or row such as table5_2 or table5_2/wa_1, got 'tables'",
+        ),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
@@ -123,6 +139,6 @@ def test_an_unknown_preset_or_target_names_those_there_are(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="unknown preset 'fast'; there are paper, quick"):
         find_preset(tmp_path, "fast")
     preset = find_preset(tmp_path, "quick")
-    check_targets(preset, ["table2_4", "fig2_5"])
+    check_targets(preset, {"table2_4": (), "fig2_5": ()})
     with pytest.raises(UsageError, match=r"quick\.yaml: targets: no table or figure 'table2_4'; there are fig2_5"):
-        check_targets(preset, ["fig2_5"])
+        check_targets(preset, {"fig2_5": ()})

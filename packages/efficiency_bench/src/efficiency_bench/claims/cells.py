@@ -54,6 +54,11 @@ class Cell:
         return f"{self.claim}/{self.place.split('/')[1]}" if self.claim else ""
 
     @property
+    def row(self) -> str:
+        """Target and row, `table5_2/wa_1`, to which a preset may give settings."""
+        return self.place.rpartition("/")[0]
+
+    @property
     def kind(self) -> str:
         """ "train", "measure" or, where nothing measures it, empty."""
         return experiments.get(self.experiment).kind if self.choice else ""

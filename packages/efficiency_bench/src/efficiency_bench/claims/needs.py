@@ -17,7 +17,7 @@ def claim_runs(claims: Iterable[Claim], preset: Preset, variants: Mapping[str, s
         run
         for cell in cells.values()
         if cell.choice is not None
-        for run in experiment_runs(cell.choice, preset, variants, cell.where, cell.target, cell.seeds_name)
+        for run in experiment_runs(cell.choice, preset, variants, cell.where, cell.row, cell.seeds_name)
     ]
     return list({run.run_id: run for run in runs}.values())
 

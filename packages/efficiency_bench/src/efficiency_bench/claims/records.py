@@ -72,9 +72,7 @@ class Group:
     def _plan(self, cell: Cell, chosen: Mapping[str, str]) -> list[RunSpec]:
         assert cell.choice is not None
         variants = {name: next(iter(self.candidates(name)), f"{name}-none") for name in self.data_sets}
-        return experiment_runs(
-            cell.choice, self.preset, variants | dict(chosen), cell.where, cell.target, cell.seeds_name
-        )
+        return experiment_runs(cell.choice, self.preset, variants | dict(chosen), cell.where, cell.row, cell.seeds_name)
 
     def _record(self, run: RunSpec) -> RunRecord:
         if run.run_id not in self._loaded:

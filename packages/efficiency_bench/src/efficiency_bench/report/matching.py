@@ -44,23 +44,26 @@ class Choices:
         presets = (with_real_settings(load_preset(path), data_sets) for path in sorted(workflows.glob("config/*.yaml")))
         return cls({preset.name: preset for preset in presets}, data_sets)
 
-    def runs(self, build: Build, choice: RunChoice, target: Target, row: Mapping[str, str]) -> list[RunRecord]:
+    def runs(
+        self, build: Build, choice: RunChoice, target: Target, line: Mapping[str, str], row: str = ""
+    ) -> list[RunRecord]:
         """The records of `build` that `choice` of the table or figure `target` asks for, by seed.
 
-        `row` is the line of its CSV file: its preset gives the settings, and its data sets are those that the runs read.
+        `line` is the one of its CSV file: its preset gives the settings, and its data sets are those that the runs read. `row` is
+        the id of a table's row.
         """
-        preset = self.presets.get(row["preset"])
+        preset = self.presets.get(line["preset"])
         if preset is None:
             return []
         seeds = preset.seeds_of(choice.experiment, target.name)
-        datasets = {"", *row["dataset"].split("; ")}
+        datasets = {"", *line["dataset"].split("; ")}
         found = [
             record
             for record in build.by_experiment.get(choice.experiment, ())
             if record.seed in seeds
             and self._reads(record, choice, preset)
             and datasets.issuperset(name_datasets([(choice, record)], target.thesis_data, record.run_id).split("; "))
-            and record.settings == self._expected(choice, preset, target.name, record)
+            and record.settings == self._expected(choice, preset, f"{target.name}/{row}", record)
         ]
         return sorted(found, key=lambda record: record.seed)
 

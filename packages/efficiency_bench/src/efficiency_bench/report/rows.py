@@ -139,7 +139,7 @@ def _build_rows(table: Table, build: Build, choices: Choices) -> list[RowView]:
 
 def _view(table: Table, row: Row, line: Cells, build: Build, choices: Choices) -> RowView:
     runs = {
-        name: (choices.runs(build, measure, table, line), metric)
+        name: (choices.runs(build, measure, table, line, row.id), metric)
         for measure in row.measures
         for name, metric in measure.metrics.items()
     }

@@ -37,7 +37,7 @@ def measure_runs(
 ) -> list[RunSpec]:
     """The runs, one per seed, behind one experiment of one row; see `experiment_runs`."""
     where = f"{table.path}: row {row.id!r}"
-    return experiment_runs(measure, preset, variants, where, table.name)
+    return experiment_runs(measure, preset, variants, where, f"{table.name}/{row.id}")
 
 
 def experiment_runs(

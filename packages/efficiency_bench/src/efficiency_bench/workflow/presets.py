@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +32,9 @@ Experiments = Annotated[Mapping[str, Settings], Expected("EXPERIMENT: {SETTING: 
 TARGET = re.compile(r"(table|text|fig)[0-9]+_[0-9]+")
 """Names of tables and figures."""
 Target = Annotated[
-    str, StringConstraints(pattern=f"^{TARGET.pattern}$"), Expected("a table or figure such as table5_2")
+    str,
+    StringConstraints(pattern=f"^{TARGET.pattern}(/[a-z0-9_]+)?$"),
+    Expected("a table, figure or row such as table5_2 or table5_2/wa_1"),
 ]
 
 
@@ -68,29 +70,29 @@ class Preset(Entry):
         Expected("DATA SET: DATA SET THAT STANDS IN FOR IT"),
     ] = field(default_factory=dict)
     """Real data set -> data set to read where the real one is absent, instead of the stand-in it names itself."""
-    targets: Annotated[Mapping[Target, Experiments], Expected("TABLE OR FIGURE: {EXPERIMENT: {SETTING: VALUE}}")] = (
-        field(default_factory=dict)
-    )
+    targets: Annotated[
+        Mapping[Target, Experiments], Expected("TABLE, FIGURE OR TABLE/ROW: {EXPERIMENT: {SETTING: VALUE}}")
+    ] = field(default_factory=dict)
     """Table or figure ("table5_2") -> experiment -> settings of all its runs, over those of its rows: for a table that must be
-    smaller than others, or whose rows shall share a run."""
+    smaller than others, or whose rows shall share a run. A row of a table ("table5_2/wa_1") may have its own over these."""
     real: Annotated[Mapping[str, Mapping[str, Mapping[str, Any]]], Added] = field(default_factory=dict)
     """Folder of a real data set -> experiment -> recipe in place of the preset's (`data_sets.with_real_settings`)."""
 
     def seeds_of(self, experiment: str, target: str = "", claim: str = "") -> tuple[int, ...]:
-        """The seeds of an experiment's runs for a row of a claim (`claim` is CLAIM/ROW), or a table or figure: its own ones, or
-        the experiment's, or those of its kind."""
+        """The seeds of an experiment's runs for a row of a claim (`claim` is CLAIM/ROW), or for `target`, a table, a figure or
+        TABLE/ROW: the row's or the whole's own ones, or the experiment's, or those of its kind."""
         trains = experiments.get(experiment).kind == "train"
         found = self.own_seeds.get(experiment, self.seeds if trains else self.measure_seeds)
         if not trains:
             return found
-        whole = self.claim_seeds.get(claim.partition("/")[0], self.own_seeds.get(target, found))
+        whole = self.claim_seeds.get(claim.partition("/")[0], self.own_seeds.get(target.partition("/")[0], found))
         return self.claim_seeds.get(claim, whole)
 
     def settings(
         self, experiment: str, row: Mapping[str, Any], where: str, folders: Iterable[str] = (), target: str = ""
     ) -> Any:
         """The experiment's settings: its defaults, over them the recipe, those of the row, point or panel, and the preset's for
-        the table or figure `target`. One of the `folders` of the data sets, a real one, may bring the recipe.
+        `target`, a table, a figure or TABLE/ROW. One of the `folders` of the data sets, a real one, may bring the recipe.
 
         Raises:
             UsageError: the settings together are not valid, or two data sets bring a recipe.
@@ -99,7 +101,8 @@ class Preset(Entry):
         if len(real) > 1:
             raise UsageError(f"{where}: {' and '.join(real)} both bring settings for {self.name}; only one may")
         recipe = next(iter(real.values()), self.experiments.get(experiment, {}))
-        values = overlaid(recipe, row, self.targets.get(target, {}).get(experiment, {}))
+        own = (self.targets.get(name, {}).get(experiment, {}) for name in (target.partition("/")[0], target))
+        values = overlaid(recipe, row, *own)
         return build(experiments.get(experiment).settings_type, values, f"{where} with {self.path}")
 
 
@@ -139,12 +142,17 @@ def check_experiments(by_experiment: Mapping[str, Mapping[str, Any]], source: So
         convert(found.settings_type, values, source.settings(*steps, name))
 
 
-def check_targets(preset: Preset, known: Iterable[str]) -> None:
-    """A `UsageError` for a preset with settings or seeds for a table or figure that is not among the `known` ones."""
-    names = list(known)
+def check_targets(preset: Preset, known: Mapping[str, Collection[str]]) -> None:
+    """A `UsageError` for a preset with settings or seeds for a table or figure, or settings for a row, that is not among the
+    `known` ones: names of tables and figures, and of the rows of each."""
     for key, given in (("targets", preset.targets), ("own_seeds", filter(TARGET.fullmatch, preset.own_seeds))):
-        if unknown := [target for target in given if target not in names]:
-            raise UsageError(f"{preset.path}: {key}: no table or figure {unknown[0]!r}; there are {', '.join(names)}")
+        for target in given:
+            name, _, row = target.partition("/")
+            if name not in known:
+                raise UsageError(f"{preset.path}: {key}: no table or figure {name!r}; there are {', '.join(known)}")
+            if row and row not in known[name]:
+                rows = ", ".join(known[name]) or "none"
+                raise UsageError(f"{preset.path}: {key}: no row {row!r} in {name}; there are {rows}")
 
 
 def check_claims(preset: Preset, known: Iterable[str]) -> None:
